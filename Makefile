@@ -1,0 +1,72 @@
+# `make` lists the targets. Needs Python >= 3.11 and make; everything else is installed into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.DELETE_ON_ERROR:
+.PHONY: help venv run test check format train dist bench test-engines clean
+
+help: ## lists the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(VENV)/.installed ## sets up .venv with what runs and the commands model-mapreduce-job, check-model and iris_train
+
+run: $(VENV)/.installed ## scores data/input.ldjson, writes data/output.ldjson and shows it
+	PYTHONPATH=./ APP_SETTINGS=ProdConfig $(BIN)/python model_mapreduce_job/ml_model_map_reduce_job.py \
+		--model_qualified_name iris_model ./data/input.ldjson > data/output.ldjson
+	@cat data/output.ldjson
+
+test: $(VENV)/.installed-dev ## runs the tests that need nothing but Python
+	$(BIN)/python -m pytest --ignore=tests/engines
+
+check: $(VENV)/.installed-dev ## checks format, lint and strict types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev ## formats the code and sorts its imports
+	$(BIN)/ruff check --select I --fix .
+	$(BIN)/ruff format .
+
+train: $(VENV)/.installed ## trains the iris model and puts it in force
+	PYTHONPATH=./ $(BIN)/python -m iris_model.iris_train
+
+dist: $(VENV)/.installed ## builds the wheels of the job, the contract and the iris model into dist/
+	rm -rf dist $(BUILDS)
+	$(PIP) wheel --no-deps --wheel-dir dist . ./packaging/ml_model_abc ./iris_model
+	rm -rf $(BUILDS)
+
+bench: $(VENV)/.installed-dev ## measures how fast the job is
+	PYTHONPATH=./ $(BIN)/python benchmarks/run.py
+
+test-engines: $(VENV)/.installed-dev ## runs the tests that need an engine (Hadoop, EMR); fails where the engine is missing
+	@if ls tests/engines/test_*.py >/dev/null 2>&1; \
+	then $(BIN)/python -m pytest tests/engines; \
+	else echo "There are no engine tests yet."; fi
+
+clean: ## removes .venv and everything built, cached or scored
+	rm -rf $(VENV) dist $(BUILDS) *.egg-info */*.egg-info packaging/*/*.egg-info
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis data/output.ldjson
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Setuptools keeps files of an earlier build, a model trained before among them, and would pack them again.
+BUILDS := build iris_model/build packaging/ml_model_abc/build
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "This project needs Python 3.11 or newer, and $(PYTHON) is: $$($(PYTHON) --version 2>&1)." >&2; \
+		echo "Name a newer one: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BIN)/python requirements.txt setup.py iris_model/pyproject.toml packaging/ml_model_abc/pyproject.toml
+	$(PIP) install -q -r requirements.txt
+	$(PIP) install -q --no-deps -e ./packaging/ml_model_abc -e ./iris_model -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+	$(PIP) install -q -r requirements.txt -r requirements-dev.txt
+	@touch $@

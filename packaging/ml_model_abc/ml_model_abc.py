@@ -1,0 +1,1 @@
+../../ml_model_abc.py

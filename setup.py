@@ -1,0 +1,36 @@
+"""The distribution of the job and the scoring hall; its dependencies stand in the requirements files."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+VERSION = "0.1.0"
+
+
+def requirements(file_name: str) -> list[str]:
+    lines = Path(__file__).with_name(file_name).read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+dev = requirements("requirements-dev.txt")
+
+setup(
+    name="model-mapreduce-job",
+    version=VERSION,
+    description="Scores large files of records with a packaged machine learning model, as a MapReduce job.",
+    python_requires=">=3.11",
+    packages=find_packages(include=["model_mapreduce_job*", "model_scoring*"]),
+    package_data={"": ["py.typed"]},
+    install_requires=[*requirements("requirements.txt"), "ml_model_abc>=0.1,<1"],
+    extras_require={
+        "dev": dev,
+        "emr-cli": ["awscli>=1.42,<2"],
+        "schema": [line for line in dev if line.startswith("schema")],
+    },
+    entry_points={
+        "console_scripts": [
+            "model-mapreduce-job = model_mapreduce_job.__main__:main",
+            "check-model = model_scoring.testing:main",
+        ]
+    },
+)
