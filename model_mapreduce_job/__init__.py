@@ -1,0 +1,3 @@
+"""The batch door: models of the hall behind a Hadoop streaming MapReduce job, through mrjob."""
+
+__version__ = "0.1.0"

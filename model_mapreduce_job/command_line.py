@@ -1,0 +1,174 @@
+"""The job's options, its exit codes, and how an error reaches the user.
+
+| exit code | meaning |
+|---|---|
+| 0 | every record came out, with its prediction or with the reason why there is none |
+| 1 | infrastructure: a step failed, files could not be written, counts do not add up |
+| 2 | the command line cannot be used: an option, an input that does not exist, an output that does |
+| 3 | bad data: too many records failed, ``--on_failure stop`` met one, an input file is damaged |
+| 4 | the settings or the model are broken: nothing was or could be predicted |
+| 130 | interrupted |
+"""
+
+import os
+import signal
+import sys
+import traceback
+from argparse import ArgumentTypeError
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from model_scoring.errors import InputError, ModelError, ScoringError, SettingsError
+from model_scoring.formats.ldjson import key_reader
+from model_scoring.scoring import BATCH_SIZE
+
+__all__ = ["CommandLineError", "TaskFailedError", "add_options", "asks_for_help", "check_options", "reported_errors"]
+
+INFRASTRUCTURE = 1
+# Runners whose tasks cost money or a queue's place; there the launcher tries some records first.
+CLUSTER_RUNNERS = ("hadoop", "emr", "dataproc", "spark")
+PREFLIGHT_RECORDS = 1000
+
+
+class CommandLineError(ScoringError):
+    """What the command line asks for cannot be done."""
+
+
+class TaskFailedError(ScoringError):
+    """A task ended with an exit code of ours; its own message is already on standard error."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def exit_code_of(error: BaseException) -> int:
+    """The exit code that an error ends the process with."""
+    if isinstance(error, TaskFailedError):
+        return error.exit_code
+    for kind, code in ((CommandLineError, 2), (InputError, 3), (SettingsError, 4), (ModelError, 4)):
+        if isinstance(error, kind):
+            return code
+    return INFRASTRUCTURE
+
+
+@contextmanager
+def reported_errors(owns_process: bool) -> Iterator[None]:
+    """Ends the process with the error's message and exit code; where the process is somebody else's, raises on.
+
+    Errors of ours are told in a line, anything else with its traceback: it is a defect, of a subclass or of ours.
+    """
+    if not owns_process:
+        yield
+        return
+    try:
+        yield
+    except ScoringError as error:
+        print(f"\n{type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(exit_code_of(error))
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python would complain once more while closing it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(INFRASTRUCTURE)
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+    except OSError as error:
+        traceback.print_exc()
+        print(f"\n{type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(INFRASTRUCTURE)
+
+
+def asks_for_help(is_script: bool) -> bool:
+    """Whether the command line wants help, for which no model needs to be loaded."""
+    return is_script and any(argument in ("--help", "-h") for argument in sys.argv[1:])
+
+
+def add_options(job: Any) -> None:
+    """Adds the options of the prediction step; all but the launcher's own travel to the tasks."""
+    job.add_passthru_arg("--model_qualified_name", type=str, help="Qualified name of the model. Required.")
+    job.add_passthru_arg(
+        "--on_failure",
+        choices=("null", "detail", "stop"),
+        help="What a failed record gives: null (its reason is counted), detail (an object with stage, error_type and "
+        "message), or stop (the end of the job, naming the record and its file). Default: null; detail with "
+        "--output_format ldjson.",
+    )
+    job.add_passthru_arg(
+        "--max_failure_ratio",
+        type=_ratio,
+        metavar="R",
+        help="Fail the job when more than this share of the records failed, from 0 to 1. Default: fail only when "
+        "nothing could be predicted; a task whose first 10,000 records all fail ends early.",
+    )
+    job.add_passthru_arg(
+        "--key_field",
+        metavar="F",
+        help="Use this field of the record as the output's key. A failed record's key is always the whole record.",
+    )
+    job.add_passthru_arg(
+        "--output_format",
+        choices=("pairs", "ldjson"),
+        default="pairs",
+        help="pairs: record, tab, prediction. ldjson: one object a line with record, raw, prediction, error, model "
+        "and version. Default: pairs.",
+    )
+    job.add_passthru_arg(
+        "--batch_size", type=_positive, default=BATCH_SIZE, metavar="N", help="Records in one call of the model."
+    )
+    job.arg_parser.add_argument(
+        "--preflight",
+        type=_natural,
+        metavar="N",
+        help="Score the first N records before anything is submitted. Default: 1000 on a cluster, 0 elsewhere.",
+    )
+    job.arg_parser.add_argument(
+        "--summary_file", metavar="F", help="Write the summary that ends a job to this file, as JSON."
+    )
+
+
+def check_options(job: Any) -> None:
+    """Refuses combinations that cannot be and fills in the defaults that depend on other options."""
+    options = job.options
+    if not options.model_qualified_name:
+        job.arg_parser.error("--model_qualified_name is required: the qualified name of a model of the settings")
+    if options.on_failure is None:
+        options.on_failure = "detail" if options.output_format == "ldjson" else "null"
+    if options.preflight is None:
+        options.preflight = PREFLIGHT_RECORDS if options.runner in CLUSTER_RUNNERS else 0
+    if options.key_field is not None:
+        if options.output_format == "ldjson":
+            job.arg_parser.error("--key_field goes with --output_format pairs: ldjson lines have no key")
+        try:
+            key_reader(options.key_field)
+        except ValueError:
+            job.arg_parser.error("--key_field: a field name with a quote, backslash or control character cannot be used")
+    if options.output_format == "ldjson" and len(job.steps()) > 1:
+        job.arg_parser.error("--output_format ldjson is for jobs that end with the prediction; this one has more steps")
+    if options.summary_file and not Path(options.summary_file).absolute().parent.is_dir():
+        job.arg_parser.error(f"--summary_file {options.summary_file}: its folder does not exist")
+
+
+def _ratio(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
+def _natural(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    value = _natural(text)
+    if value < 1:
+        raise ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return value

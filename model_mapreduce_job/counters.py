@@ -1,0 +1,191 @@
+"""What a task counts, and under which names.
+
+Hadoop ends a job with more than 120 counters, its own some 50 included, and adds up the names of all tasks. So every
+name comes from a list that the model's code fixes and no data can lengthen: at most ``LIMIT`` for a job, in however
+many tasks. What is not on the list folds into ``other``.
+"""
+
+import builtins
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ml_model_abc import MLModel, MLModelException, MLModelSchemaValidationException
+from model_scoring.outcome import Failure
+from model_scoring.record_schema import json_schema, properties
+
+__all__ = ["GROUP", "LIMIT", "FailureKinds", "Labels", "TaskCounters"]
+
+GROUP = "model scoring"
+LIMIT = 40
+
+LINES = "lines"
+BLANK_LINES = "blank lines"
+BYTE_ORDER_MARKS = "byte order marks"
+PREDICTIONS = "predictions"
+FAILURES = "failures"
+FAILURE_PREFIX = "failures: "
+LABEL_PREFIX = "label: "
+
+# A schema with more fields than this is counted by what is wrong instead of where.
+COUNTED_FIELDS = 6
+# 5 totals, 4 + 7 + 9 + 1 failure kinds and as many labels, "other" included, make LIMIT.
+COUNTED_LABELS = 13
+LABEL_LENGTH = 40
+
+_READ_KINDS = ("not_utf8", "not_json", "not_an_object", "key_field_missing")
+_PREDICT_KINDS = (
+    MLModelException,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+_PREDICT_BASES = vars(builtins) | {kind.__name__: kind for kind in (MLModelException, MLModelSchemaValidationException)}
+
+
+class FailureKinds:
+    """Names the kind of a failure of one model, from a list fixed by the model's input schema."""
+
+    def __init__(self, model: MLModel) -> None:
+        fields = list(properties(_json_schema(model.input_schema, "input")))
+        self._fields = frozenset(fields) if len(fields) <= COUNTED_FIELDS else None
+
+    def name(self, failure: Failure) -> str:
+        """``stage kind``, for instance ``validate petal_width``."""
+        if failure.stage == "write":
+            return "write"
+        return f"{failure.stage} {self._kind(failure)}"
+
+    def _kind(self, failure: Failure) -> str:
+        if failure.stage == "read":
+            return failure.error_type if failure.error_type in _READ_KINDS else "other"
+        if failure.stage == "predict":
+            return _predict_kind(failure)
+        if self._fields is not None:
+            return failure.field if failure.field in self._fields else "other"
+        return _validate_kind(failure.error_type)
+
+
+def _validate_kind(error_type: str) -> str:
+    """Pydantic's error types, of which there are a hundred, in three kinds."""
+    if error_type == "missing":
+        return "missing field"
+    return "wrong type" if error_type.endswith(("_type", "_parsing")) else "wrong value"
+
+
+def _predict_kind(failure: Failure) -> str:
+    if failure.error_type in ("WrongNumberOfPredictions", "NoPrediction"):
+        return "no prediction"
+    raised = _PREDICT_BASES.get(failure.base_type or failure.error_type, object)
+    return next((kind.__name__ for kind in _PREDICT_KINDS if issubclass(raised, kind)), "other")
+
+
+class Labels:
+    """The labels that a classifier's output schema names: the first field with a closed list of short values."""
+
+    def __init__(self, model: MLModel) -> None:
+        self._field = ""
+        self._names: dict[Any, str] = {}
+        for field, described in properties(_json_schema(model.output_schema, "output")).items():
+            values = _closed_list(described)
+            if values and len(values) <= COUNTED_LABELS - 1:
+                self._field = field
+                self._names = {value: f"{LABEL_PREFIX}{field}={_label(value)}" for value in values}
+                return
+
+    def count(self, predictions: Iterable[Any], tally: Counter[bytes] | None) -> dict[str, int]:
+        """How often each label occurs; from ``tally`` (JSON text by frequency) where there is one."""
+        if not self._names:
+            return {}
+        counted: Counter[str] = Counter()
+        if tally is not None:
+            for text, times in tally.items():
+                if text != b"null":
+                    counted[self._name(json.loads(text))] += times
+        else:
+            for prediction in predictions:
+                if prediction is not None:
+                    counted[self._name(prediction)] += 1
+        return counted
+
+    def _name(self, prediction: Any) -> str:
+        value = prediction.get(self._field) if isinstance(prediction, dict) else None
+        try:
+            return self._names.get(value, f"{LABEL_PREFIX}other")
+        except TypeError:  # a list or dict where a label was promised
+            return f"{LABEL_PREFIX}other"
+
+
+def _closed_list(described: dict[str, Any]) -> list[Any]:
+    if described.get("type") == "boolean":
+        return [False, True]
+    values = described.get("enum", [described["const"]] if "const" in described else [])
+    short = all(isinstance(value, str | int) and len(str(value)) <= LABEL_LENGTH for value in values)
+    return list(values) if short else []
+
+
+def _label(value: Any) -> str:
+    """A name that fits one line of Hadoop's counter protocol, where a comma would end it."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return "".join(character if character.isprintable() and character != "," else "_" for character in text)
+
+
+def _json_schema(schema: Any, side: Any) -> dict[str, Any] | None:
+    try:
+        return json_schema(schema, side)
+    except Exception:  # a schema that cannot be described still validates; it is only counted less finely
+        return None
+
+
+class TaskCounters:
+    """Adds up the counts of one task and hands them on, once for each batch.
+
+    Lines are handed on before they are parsed and outcomes after they are written, so that a task which dies between
+    the two leaves counts that do not add up.
+    """
+
+    def __init__(self, model: MLModel, increment: Callable[[str, str, int], None]) -> None:
+        self.kinds = FailureKinds(model)
+        self._labels = Labels(model)
+        self._increment = increment
+        self._pending: Counter[str] = Counter()
+
+    def add_lines(self, lines: int) -> None:
+        """Counts lines that are about to be parsed and hands on everything."""
+        self._pending[LINES] += lines
+        self.flush()
+
+    def add_skipped(self, blank_lines: int, byte_order_marks: int) -> None:
+        """Counts what was read and is no record."""
+        if blank_lines:
+            self._pending[BLANK_LINES] += blank_lines
+        if byte_order_marks:
+            self._pending[BYTE_ORDER_MARKS] += byte_order_marks
+
+    def add_outcomes(
+        self, predictions: list[Any], failures: Iterable[Failure], tally: Counter[bytes] | None = None
+    ) -> None:
+        """Counts what has been written: as many outcomes as ``predictions`` has places."""
+        failed = Counter(self.kinds.name(failure) for failure in failures)
+        self._pending[PREDICTIONS] += len(predictions) - failed.total()
+        if failed:
+            self._pending[FAILURES] += failed.total()
+            for kind, times in failed.items():
+                self._pending[FAILURE_PREFIX + kind] += times
+        self._pending.update(self._labels.count(predictions, tally))
+
+    def flush(self) -> None:
+        """Hands on what has been added up."""
+        for name, amount in self._pending.items():
+            self._increment(GROUP, name, amount)
+        self._pending.clear()
+
+    def finish(self) -> None:
+        """Hands on the rest, and the totals even where they are zero: a total that is absent is unknown."""
+        for name in (LINES, PREDICTIONS, FAILURES):
+            self._pending[name] += 0
+        self.flush()

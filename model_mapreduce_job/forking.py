@@ -1,0 +1,95 @@
+"""Tasks as forks of the launcher, and when that is safe.
+
+A fork has the model loaded and its libraries imported, a second and more that a new process spends again. It has none
+of the launcher's other threads, so a lock that one of them held stays locked for ever. The threads of OpenBLAS are no
+danger, it prepares for forks; those of any other library are taken for one.
+"""
+
+import os
+import signal
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from model_mapreduce_job.command_line import exit_code_of
+from model_scoring.errors import ScoringError
+
+__all__ = ["fork_is_safe", "run_forked"]
+
+_THREADS = Path("/proc/self/task")  # Linux; elsewhere nothing is known and nothing is forked
+POLL_SECONDS = 0.005
+
+
+def fork_is_safe() -> bool:
+    """Whether this process has no thread but its own and OpenBLAS's."""
+    if not _THREADS.is_dir():
+        return False
+    return len(list(_THREADS.iterdir())) <= 1 + _openblas_threads()
+
+
+def _openblas_threads() -> int:
+    threadpoolctl = sys.modules.get("threadpoolctl")  # scikit-learn brings it; without it no thread is known
+    if threadpoolctl is None:
+        return 0
+    pools = threadpoolctl.threadpool_info()
+    return sum(pool["num_threads"] - 1 for pool in pools if pool["internal_api"] == "openblas")
+
+
+def run_forked(
+    tasks: list[Callable[[], None]], at_once: int, started: Callable[[], None], failed: Callable[[int, int], None]
+) -> None:
+    """Runs each task in a fork, ``at_once`` at a time, and returns when all are done.
+
+    ``started`` is called after the first of them. When one fails the others are ended and ``failed(number, exit
+    code)`` is called, which must raise.
+    """
+    running: dict[int, int] = {}
+    waiting = list(enumerate(tasks))
+    try:
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                number, task = waiting.pop(0)
+                running[_fork(task)] = number
+            started()
+            started = _nothing
+            for process in list(running):
+                ended, status = os.waitpid(process, os.WNOHANG)
+                if ended:
+                    number = running.pop(process)
+                    if status:
+                        failed(number, os.waitstatus_to_exitcode(status))
+            time.sleep(POLL_SECONDS)
+    finally:
+        for process in running:
+            os.kill(process, signal.SIGTERM)
+        for process in running:
+            os.waitpid(process, 0)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _fork(task: Callable[[], None]) -> int:
+    sys.stderr.flush()
+    with warnings.catch_warnings():
+        # Python 3.12 warns of every thread; fork_is_safe() has looked at whose they are.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        process = os.fork()
+    if process:
+        return process
+    code = 1
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        task()
+        code = 0
+    except ScoringError as error:
+        os.write(2, f"\n{type(error).__name__}: {error}\n".encode("utf-8", "backslashreplace"))
+        code = exit_code_of(error)
+    except BaseException:  # this process ends here, whatever it is
+        os.write(2, traceback.format_exc().encode("utf-8", "backslashreplace"))
+    finally:
+        os._exit(code)

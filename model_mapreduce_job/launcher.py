@@ -1,0 +1,138 @@
+"""What the launcher does around the tasks: it tries some records, runs the job, checks the counts and reports.
+
+The order is what the promises rest on: nothing is submitted before the preflight, no output is passed on before the
+counts add up, and ``_SUCCESS`` is written last.
+"""
+
+import codecs
+import logging
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from mrjob.runner import MRJobRunner
+from mrjob.step import StepFailedException
+
+from model_mapreduce_job.command_line import CommandLineError, TaskFailedError
+from model_mapreduce_job.counters import FailureKinds
+from model_mapreduce_job.progress import progress_bar
+from model_mapreduce_job.runners import LocalInputRunner
+from model_mapreduce_job.summary import Summary
+from model_scoring.errors import ModelError, RecordFailedError
+from model_scoring.formats.ldjson import read_lines
+from model_scoring.formats.lines import batch_lines, read_blocks
+from model_scoring.outcome import Failure, shorten
+from model_scoring.scoring import BatchScorer
+
+__all__ = ["launch"]
+
+log = logging.getLogger(__name__)
+
+
+def launch(job: Any, model: Any) -> None:
+    """Runs ``job``, which predicts with ``model``, and writes its output and its summary.
+
+    Raises a ``ScoringError`` when the job failed; the exit codes are in ``command_line.py``.
+    """
+    job.set_up_logging(
+        quiet=job.options.quiet, verbose=job.options.verbose, stream=codecs.getwriter("utf-8")(job.stderr)
+    )
+    started = time.monotonic()
+    version = f"{model.major_version}.{model.minor_version}"
+    with job.make_runner() as runner:
+        _refuse_old_output(job.options.output_dir)
+        if job.options.preflight:
+            _preflight(job, model, runner)
+        with progress_bar(runner, job.stderr):
+            _run(runner)
+        summary = Summary(model.qualified_name, version, time.monotonic() - started)
+        summary.add_counters(_counters(runner))
+        summary.examples = getattr(runner, "examples", {})
+        if job.counts_add_up():
+            summary.check_sums()
+        if job._should_cat_output():
+            for block in runner.cat_output():
+                job.stdout.write(block)
+            job.stdout.flush()
+        summary.seconds = time.monotonic() - started
+        _finish(job, runner, summary)
+
+
+def _run(runner: MRJobRunner) -> None:
+    try:
+        runner.run()
+    except StepFailedException as error:
+        code = re.search(r"(?:exit (?:code|status)|failed with code) (-?\d+)", str(error))
+        number = int(code[1]) if code else 1
+        told = f"{error}. What its tasks wrote is above." if isinstance(runner, LocalInputRunner) else str(error)
+        raise TaskFailedError(told, number if number in (3, 4) else 1) from error
+
+
+def _counters(runner: MRJobRunner) -> list[dict[str, dict[str, int]]]:
+    try:
+        return runner.counters() or []
+    except NotImplementedError:  # a runner that has none
+        return []
+
+
+def _finish(job: Any, runner: MRJobRunner, summary: Summary) -> None:
+    error = summary.verdict(job.options.max_failure_ratio)
+    if not job.options.quiet:
+        job.stderr.write(f"\n{summary.as_text()}\n".encode())
+        job.stderr.flush()
+    if job.options.summary_file:
+        summary.write(job.options.summary_file, "succeeded" if error is None else type(error).__name__)
+    if error is not None:
+        raise error
+    if job.options.output_dir and isinstance(runner, LocalInputRunner):
+        (Path(runner.get_output_dir()) / "_SUCCESS").touch()
+
+
+def _refuse_old_output(output_dir: str | None) -> None:
+    """A part file of an earlier job among those of this one would double or replace records."""
+    if output_dir and "://" not in output_dir and os.path.isdir(output_dir) and os.listdir(output_dir):
+        raise CommandLineError(f"--output-dir {output_dir} exists and is not empty. Remove it or name another folder.")
+
+
+# --- preflight
+
+
+def _preflight(job: Any, model: Any, runner: MRJobRunner) -> None:
+    """Scores the first records of the input here, before anything is submitted."""
+    runner._check_input_paths()
+    lines = next(batch_lines(_first_blocks(runner), job.options.preflight), [])
+    read = read_lines(lines)
+    _, failures = BatchScorer(model).score_batch(read.items)
+    found = list(failures.values())
+    log.info("preflight: %d records scored, %d failed", len(read.items), len(found))
+    if found and job.options.on_failure == "stop":
+        first = found[0]
+        text = first.record if isinstance(first.record, bytes) else read.texts[min(failures)]
+        raise RecordFailedError("the input", shorten(text.decode("utf-8", "backslashreplace")), first.reason)
+    if found and len(found) == len(read.items) and job.options.max_failure_ratio is None:
+        raise ModelError(
+            f"preflight: none of the first {len(found):,} records could be predicted ({_kinds(model, found)}). "
+            f"Nothing was submitted."
+        )
+
+
+def _kinds(model: Any, failures: list[Failure]) -> str:
+    kinds = FailureKinds(model)
+    first = {kinds.name(failure): failure.message for failure in reversed(failures)}
+    return "; ".join(f"{kind}: {message}" for kind, message in first.items())
+
+
+def _first_blocks(runner: MRJobRunner) -> Iterator[bytes]:
+    if isinstance(runner, LocalInputRunner):
+        return chain.from_iterable(map(read_blocks, runner.input_files()))
+    return chain.from_iterable(_remote_blocks(runner, path) for path in runner._get_input_paths())
+
+
+def _remote_blocks(runner: MRJobRunner, path: str) -> Iterable[bytes]:
+    if os.path.isfile(path):
+        return read_blocks(path)
+    return (block for block in runner.fs.cat(path) if block)

@@ -1,0 +1,225 @@
+"""MLModelMapReduceJob: a map-only MapReduce job that predicts with a hosted model.
+
+Importing this module finds the settings and loads the models, once for each process; each map task is one. What a
+task does with its records is in ``task.py``, what the launcher does around the tasks in ``launcher.py``.
+
+A subclass may override ``mapper``, the protocols and ``steps`` as mrjob's documentation says. While it overrides
+nothing of the mapper and no step follows, a task reads and writes whole blocks.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar
+
+from model_mapreduce_job.distutils_stand_in import import_mrjob
+from model_scoring.output_guard import claim_stdout
+
+if __name__ == "__main__":
+    # This process is ours: nothing that a model prints may reach its output, from the loading of the models on.
+    _STDOUT = claim_stdout()
+
+import_mrjob()
+
+from mrjob.compat import jobconf_from_env  # noqa: E402
+from mrjob.job import MRJob  # noqa: E402
+from mrjob.step import MRStep  # noqa: E402
+
+from model_mapreduce_job import command_line  # noqa: E402
+from model_mapreduce_job.counters import TaskCounters  # noqa: E402
+from model_mapreduce_job.model_manager import ModelManager  # noqa: E402
+from model_mapreduce_job.protocols import LdjsonProtocol, PairProtocol, RecordProtocol  # noqa: E402
+from model_mapreduce_job.task import ScoringTask  # noqa: E402
+from model_mapreduce_job.task_input import read_batches  # noqa: E402
+from model_scoring.errors import UnknownModelError  # noqa: E402
+from model_scoring.settings import LAUNCHER_SETTINGS, find_settings  # noqa: E402
+
+__all__ = ["MLModelMapReduceJob", "model_manager", "settings"]
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+with command_line.reported_errors(__name__ == "__main__"):
+    settings = find_settings("model_mapreduce_job.config")
+    model_manager = ModelManager()
+    if not command_line.asks_for_help(__name__ == "__main__"):
+        model_manager.load_models(settings.models)
+
+
+class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
+    """Predicts each record of the input with the model that ``--model_qualified_name`` names.
+
+    Input: LDJSON. Output: one line for each record, in the order of the input on the inline and local runners.
+    Raises ``ValueError`` when no loaded model has the name.
+    """
+
+    INPUT_PROTOCOL = RecordProtocol
+    INTERNAL_PROTOCOL = PairProtocol
+    OUTPUT_PROTOCOL = PairProtocol
+
+    # What a node needs that has none of our packages; the inline and local runners find them where they are.
+    DIRS: ClassVar[list[str]] = [
+        f"{_ROOT / name}#{name}" for name in ("model_mapreduce_job", "model_scoring", "iris_model")
+    ]
+    FILES: ClassVar[list[str]] = [str(_ROOT / "ml_model_abc.py")]
+
+    def __init__(self, args: list[str] | None = None) -> None:
+        super().__init__(args)
+        name = self.options.model_qualified_name
+        model = model_manager.get_model(name)
+        if model is None:
+            raise UnknownModelError(name, [known["qualified_name"] for known in model_manager.get_models()])
+        self._model = model
+        self._counters = TaskCounters(model, self.increment_counter)
+        self._task = ScoringTask(model, self.options, self._counters, write_message=self._write_message)
+
+    # --- command line
+
+    def configure_args(self) -> None:
+        """Adds the options of ``command_line.py``."""
+        super().configure_args()
+        command_line.add_options(self)
+
+    def load_args(self, args: list[str]) -> None:
+        """Parses ``args``; ends with a usage message (``ValueError`` where ``args`` were given) for what cannot be."""
+        super().load_args(args)
+        command_line.check_options(self)
+
+    @classmethod
+    def run(cls, output: BinaryIO | None = None) -> None:
+        """Runs the job or the task that the command line asks for; errors end the process with a documented exit code.
+
+        ``output`` is what ``claim_stdout()`` has returned, where it has been called already.
+        """
+        with command_line.reported_errors(True):
+            job = cls()
+            job._stdout = output or claim_stdout()
+            job.execute()
+
+    def run_job(self) -> None:
+        """Runs all steps, checks that no record was lost, and prints a summary to standard error."""
+        from model_mapreduce_job.launcher import launch
+
+        launch(self, self._model)
+
+    def _runner_class(self) -> Any:
+        from model_mapreduce_job.runners import runner_class
+
+        return runner_class(self.options.runner or "inline") or super()._runner_class()
+
+    def make_runner(self) -> Any:
+        """The runner that the command line asks for, ready to run this job."""
+        runner = super().make_runner()
+        if self._runs_here():
+            runner.prepare(self, settings.name)
+        return runner
+
+    def _runner_kwargs(self) -> dict[str, Any]:
+        kwargs: dict[str, Any] = super()._runner_kwargs()
+        if not self._runs_here():
+            # The launcher's choice of settings is the tasks' choice, whatever a configuration file sets there.
+            kwargs["cmdenv"] = {**(kwargs.get("cmdenv") or {}), LAUNCHER_SETTINGS: settings.name}
+        return kwargs
+
+    def dirs(self) -> list[str]:
+        """The folders to ship: none where the tasks run on this machine."""
+        return [] if self._runs_here() else super().dirs()
+
+    def files(self) -> list[str]:
+        """The files to ship: none where the tasks run on this machine."""
+        return [] if self._runs_here() else super().files()
+
+    def _runs_here(self) -> bool:
+        return self.options.runner in (None, "inline", "local")
+
+    # --- the prediction step
+
+    def mapper(self, key: Any, record: Any) -> Iterator[tuple[Any, Any]]:
+        """Yields the record and its prediction, or what ``--on_failure`` says instead of a prediction.
+
+        For one record; tasks work in batches unless a subclass overrides this. ``record`` is a dict or, for a line
+        that is no record, a ``Failure``.
+        """
+        yield self._task.score_one(record)
+
+    def map_pairs(self, pairs: Iterable[tuple[Any, Any]], step_num: int = 0) -> Iterator[tuple[Any, Any]]:
+        """Runs the mapper of a step over pairs; the prediction step in batches."""
+        step = self._get_step(step_num, MRStep)
+        if not self._predicts(step):
+            if step["mapper"] == self.mapper:  # a subclass's own, which may call this class's
+                pairs = self._task.counted(pairs)
+            yield from super().map_pairs(pairs, step_num)
+            self._counters.flush()
+            return
+        yield from (step["mapper_init"] or tuple)() or ()
+        yield from self._task.score_pairs(pairs, self._source())
+        yield from (step["mapper_final"] or tuple)() or ()
+
+    def run_mapper(self, step_num: int = 0) -> None:
+        """Runs a map task: reads its input, writes its output."""
+        step = self._get_step(step_num, MRStep)
+        if step_num != 0 or step["mapper_raw"]:
+            super().run_mapper(step_num)
+            return
+        batches = read_batches(self.options.args, self.stdin, self._source(), self.options.batch_size)
+        if self.scores_in_blocks():
+            self._task.score_blocks(batches, self.stdout)
+            return
+        read, write = self.pick_protocols(step_num, "mapper")
+        # mrjob's own loop takes CR for a line's end; ours keeps it, for it is part of what is no record.
+        end = b"" if self.INPUT_PROTOCOL is RecordProtocol else b"\r"
+        pairs = (read(line.rstrip(end) if end else line) for _, lines in batches for line in lines)
+        for key, value in self.map_pairs(pairs, step_num):
+            self.stdout.write(write(key, value) + b"\n")
+        self.stdout.flush()
+
+    def scores_in_blocks(self) -> bool:
+        """Whether the job is this class's prediction step and nothing else, so that a task may work on blocks."""
+        steps = self.steps()
+        if len(steps) != 1 or not isinstance(steps[0], MRStep) or not self._predicts(steps[0]):
+            return False
+        alone = steps[0].description(0) == {"type": "streaming", "mapper": {"type": "script"}}
+        return alone and all(getattr(type(self), name) is getattr(MLModelMapReduceJob, name) for name in _BLOCK_NAMES)
+
+    def counts_add_up(self) -> bool:
+        """Whether each record must have come out once: whether a prediction step runs this class's own mapper."""
+        return any(isinstance(step, MRStep) and self._predicts(step) for step in self.steps())
+
+    def _predicts(self, step: MRStep) -> bool:
+        mapper = step["mapper"]
+        return getattr(mapper, "__func__", None) is MLModelMapReduceJob.mapper and not step["mapper_raw"]
+
+    def output_protocol(self) -> Any:
+        """The protocol of ``--output_format``, unless a subclass has set its own."""
+        if self.options.output_format == "ldjson" and self.OUTPUT_PROTOCOL is PairProtocol:
+            version = f"{self._model.major_version}.{self._model.minor_version}"
+            return LdjsonProtocol(self._model.qualified_name, version)
+        return super().output_protocol()
+
+    def _source(self) -> str:
+        return str(jobconf_from_env("mapreduce.map.input.file") or "standard input")
+
+    # --- what goes to standard error
+
+    def increment_counter(self, group: str, counter: str, amount: int = 1) -> None:
+        """Counts; the line starts afresh, whatever a model has left unfinished on standard error."""
+        self.stderr.write(b"\n")
+        super().increment_counter(group, counter, amount)
+
+    def _write_message(self, message: str) -> None:
+        self.stderr.write(b"\n" + message.encode("utf-8", "backslashreplace") + b"\n")
+        self.stderr.flush()
+
+
+# Whatever of these a subclass overrides, it expects to be called for each line or pair.
+_BLOCK_NAMES = (
+    "INPUT_PROTOCOL",
+    "OUTPUT_PROTOCOL",
+    "input_protocol",
+    "output_protocol",
+    "pick_protocols",
+    "map_pairs",
+    "mapper",
+)
+
+
+if __name__ == "__main__":
+    MLModelMapReduceJob.run(_STDOUT)

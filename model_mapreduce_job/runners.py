@@ -1,0 +1,262 @@
+"""The inline and local runners: mrjob's, without its copies and with order, whole input and whole output.
+
+They override private methods of mrjob 0.7.4, its last release; ``requirements.txt`` pins it. What differs from mrjob:
+input is read where it lies, in pieces, instead of being copied line by line; folders are read in order and without
+hidden files; part files are put in place only when all are written; they are read back in order and in blocks; what
+tasks print reaches the user; tasks on this machine are forked from the launcher where that is safe.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+from mrjob.inline import InlineMRJobRunner
+from mrjob.local import LocalMRJobRunner, _TaskFailedException
+from mrjob.parse import parse_mr_job_stderr
+from mrjob.sim import SimMRJobRunner
+
+from model_mapreduce_job.command_line import CommandLineError
+from model_mapreduce_job.examples import parse_example
+from model_mapreduce_job.forking import fork_is_safe, run_forked
+from model_mapreduce_job.task_input import PIECES_VARIABLE, Piece, deal_pieces, write_pieces
+from model_scoring.errors import ScoringError
+from model_scoring.formats.lines import BLOCK_BYTES
+from model_scoring.settings import LAUNCHER_SETTINGS
+
+__all__ = ["InlineRunner", "LocalInputRunner", "LocalRunner", "runner_class"]
+
+# How much of what tasks print is passed on to the user, in lines.
+SHOWN_LINES = 200
+
+
+class LocalInputRunner(SimMRJobRunner):  # type: ignore[misc]  # mrjob has no types
+    """What both runners do differently from mrjob; what the launcher sets on them is set by ``prepare``."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.examples: dict[str, dict[str, Any]] = {}
+        self.when_started: Callable[[], None] = lambda: None
+        self._job: Any = None
+        self._in_blocks = False
+        self._settings_name = ""
+        self._shown = 0
+
+    def prepare(self, job: Any, settings_name: str) -> None:
+        """Tells the runner whose tasks it runs; to be called before ``run()``."""
+        self._job = job
+        self._in_blocks = job.scores_in_blocks()
+        self._settings_name = settings_name
+
+    # --- input
+
+    def input_files(self) -> list[str]:
+        """The files of the input, in order: folders are walked by name, names that start with _ or . left out."""
+        return [file for path in self._get_input_paths() for file in self._files_of(path)]
+
+    def _files_of(self, path: str) -> Iterator[str]:
+        path = path.removeprefix("file://")
+        # A name with glob characters that exists as it is means itself.
+        for match in [path] if os.path.lexists(path) else sorted(self.fs.ls(path)):
+            if not os.path.isdir(match):
+                yield os.path.abspath(match)
+                continue
+            for folder, folders, files in os.walk(match, followlinks=True):
+                folders[:] = sorted(name for name in folders if not name.startswith(("_", ".")))
+                for name in sorted(files):
+                    if not name.startswith(("_", ".")):
+                        yield os.path.abspath(os.path.join(folder, name))
+
+    def _check_input_path(self, path: str) -> None:
+        if path != "-" and not os.path.lexists(path.removeprefix("file://")) and not self.fs.exists(path):
+            raise CommandLineError(f"input {path} does not exist. Name a file, a folder or a pattern that matches one.")
+
+    def _input_paths_for_step(self, step_num: int) -> list[str]:
+        if step_num == 0 and not self._uses_input_manifest():
+            return self.input_files()
+        return sorted(super()._input_paths_for_step(step_num))
+
+    def _split_mapper_input(self, input_paths: Iterable[str], step_num: int) -> list[dict[str, Any]]:
+        mapper = self._get_step(step_num).get("mapper", {})
+        if step_num or self._uses_input_manifest() or mapper.get("type") != "script" or "pre_filter" in mapper:
+            return super()._split_mapper_input(input_paths, step_num)
+        paths = list(input_paths)
+        if self._in_blocks:
+            dealt = deal_pieces(paths, self._tasks())
+        else:
+            # A mapper that asks for the name of its input file gets one file.
+            dealt = [[Piece(path)] for path in paths] or [[]]
+        for pieces, file in zip(dealt, self._yield_split_fileobjs("mapper", step_num), strict=False):
+            with file:
+                write_pieces(pieces, file)
+        return [_described(pieces) for pieces in dealt]
+
+    def _tasks(self) -> int:
+        return 1
+
+    def _env_for_task(self, task_type: str, step_num: int, task_num: int, map_split: Any = None) -> dict[str, str]:
+        env: dict[str, str] = super()._env_for_task(task_type, step_num, task_num, map_split)
+        env[PIECES_VARIABLE] = "1" if map_split and map_split.get("pieces") else ""
+        env[LAUNCHER_SETTINGS] = self._settings_name
+        if env.get("PYTHONPATH"):
+            # A task runs in a folder of its own, where a relative path leads nowhere.
+            env["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, env["PYTHONPATH"].split(os.pathsep)))
+        return env
+
+    # --- output
+
+    def _run(self) -> None:
+        wanted = self._output_dir
+        if wanted is None:
+            super()._run()
+            return
+        folder = Path(wanted.removeprefix("file://"))
+        staging = folder / "_temporary"
+        self._output_dir = str(staging)
+        super()._run()
+        for part in sorted(staging.iterdir()):
+            part.rename(folder / part.name)
+        staging.rmdir()
+        self._output_dir = str(folder)
+
+    def cat_output(self) -> Iterator[bytes]:
+        """The output in blocks, part after part in order."""
+        for path in sorted(Path(self.get_output_dir()).glob("part-*")):
+            with path.open("rb") as part:
+                while block := part.read(BLOCK_BYTES):
+                    yield block
+
+    # --- what tasks say
+
+    def _parse_task_counters(self, task_type: str, step_num: int) -> None:
+        for path in sorted(self.fs.ls(self._task_stderr_paths_glob(task_type, step_num))):
+            with open(path, "rb") as stderr:
+                other = parse_mr_job_stderr(stderr, self._counters[step_num])["other"]
+            for line in other:
+                self._pass_on(line.rstrip("\n"))
+
+    def _pass_on(self, line: str) -> None:
+        example = parse_example(line)
+        if example is not None:
+            self.examples.setdefault(example["kind"], example)
+        elif line.strip():
+            self._shown += 1
+            if self._shown <= SHOWN_LINES:
+                print(line, file=sys.stderr)
+            elif self._shown == SHOWN_LINES + 1:
+                print(f"(more than {SHOWN_LINES} lines from tasks; the rest is not shown)", file=sys.stderr)
+
+    def _run_streaming_step(self, step: Any, step_num: int) -> None:
+        if not self._forks():
+            self.when_started()
+        super()._run_streaming_step(step, step_num)
+
+    def _forks(self) -> bool:
+        return False
+
+    def _log_counters(self, step_num: int) -> None:
+        """Nothing: the summary says it, and says it once."""
+
+
+class InlineRunner(LocalInputRunner, InlineMRJobRunner):  # type: ignore[misc]  # mrjob has no types
+    """Runs all tasks in the launcher's own process."""
+
+    def _log_cause_of_error(self, ex: BaseException) -> None:
+        if not isinstance(ex, ScoringError):  # ours name the file themselves
+            super()._log_cause_of_error(ex)
+
+
+class LocalRunner(LocalInputRunner, LocalMRJobRunner):  # type: ignore[misc]  # mrjob has no types
+    """Runs tasks side by side, as many as there are cores, each in a process of its own.
+
+    A task of a job in blocks, with no set-up of its own, is forked from the launcher, which has loaded the model
+    already; where a fork is not safe, and for every other job, a task is a new process, as with mrjob.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._processes: set[Popen[bytes]] = set()
+        self._fork: bool | None = None
+
+    def _tasks(self) -> int:
+        return int(self._num_cores())
+
+    def _forks(self) -> bool:
+        if self._fork is None:
+            own_start = any(self._opts[name] for name in ("setup", "py_files", "cmdenv", "task_python_bin"))
+            self._fork = self._in_blocks and not own_start and fork_is_safe()
+        return self._fork
+
+    def _run_multiple(self, funcs: Iterable[Callable[[], None]], num_processes: int | None = None) -> None:
+        if self._forks():
+            run_forked(list(funcs), self._tasks(), self.when_started, self._failed)
+            return
+        with ThreadPoolExecutor(self._tasks()) as pool:
+            futures = [pool.submit(func) for func in funcs]
+            try:
+                for future in futures:
+                    future.result()
+            except BaseException:
+                for future in futures:
+                    future.cancel()
+                for process in list(self._processes):
+                    process.terminate()
+                raise
+
+    def _invoke_task_func(self, task_type: str, step_num: int, task_num: int) -> Callable[..., None]:
+        if self._forks():
+            return self._forked_task(self._args_for_task(step_num, task_type))
+        args = self._substep_args(step_num, task_type)
+
+        def invoke(stdin: Any, stdout: Any, stderr: Any, wd: str, env: dict[str, str]) -> None:
+            process = Popen(args, stdin=stdin, stdout=stdout, stderr=stderr, cwd=wd, env=env)
+            self._processes.add(process)
+            try:
+                code = process.wait()
+            finally:
+                self._processes.discard(process)
+            if code:
+                self._failed(task_num, code, task_type, step_num)
+
+        return invoke
+
+    def _forked_task(self, args: list[str]) -> Callable[..., None]:
+        task_class = type(self._job)
+
+        def invoke(stdin: Any, stdout: Any, stderr: Any, wd: str, env: dict[str, str]) -> None:
+            os.dup2(stderr.fileno(), 2)
+            os.dup2(2, 1)
+            os.environ.clear()
+            os.environ.update(env)
+            os.chdir(wd)
+            task = task_class(args)
+            task._stdin, task._stdout = stdin, stdout
+            task.execute()
+
+        return invoke
+
+    def _failed(self, task_num: int, code: int, task_type: str = "mapper", step_num: int = 0) -> None:
+        raise _TaskFailedException(
+            reason=f"exit code {code}",
+            step_num=step_num,
+            num_steps=self._num_steps(),
+            task_type=task_type,
+            task_num=task_num,
+        )
+
+    def _log_cause_of_error(self, ex: BaseException) -> None:
+        """Nothing: what the failed task wrote has been passed on as it stands."""
+
+
+def runner_class(alias: str) -> Any:
+    """The runner of ours for ``alias``, None for a runner that is mrjob's alone."""
+    return {"inline": InlineRunner, "local": LocalRunner}.get(alias)
+
+
+def _described(pieces: list[Piece]) -> dict[str, Any]:
+    first = pieces[0] if pieces else Piece("")
+    length = sum(piece.length or os.path.getsize(piece.path) for piece in pieces)
+    return {"file": first.path, "start": first.start, "length": length, "pieces": True}

@@ -1,0 +1,260 @@
+"""LDJSON: one JSON object a line, records in and predictions out.
+
+Reading keeps the text of each record beside its parsed value: the text is what is written back, so that numbers wider
+than 64 bits, number spelling, key order and unknown fields survive. Writing gives the bytes of ``json.dumps`` with its
+usual separators and UTF-8 unescaped. Both through msgspec: it reads integers of any width exactly and refuses what
+JSON (RFC 8259) does not have, NaN among it.
+
+What may be changed here: how fast. The bytes are pinned by golden files.
+"""
+
+import base64
+import math
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import msgspec
+
+from model_scoring.outcome import Failure, describe
+
+__all__ = [
+    "JsonText",
+    "PredictionEncoder",
+    "ReadLines",
+    "Record",
+    "decode",
+    "encode",
+    "failure_key",
+    "key_reader",
+    "read_line",
+    "read_lines",
+    "record_key",
+]
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+# Below this many predictions a batch says nothing about whether they repeat.
+SMALL_BATCH = 64
+
+decode = msgspec.json.Decoder().decode
+
+# What msgspec raises for bytes that are no JSON text. RecursionError: a text nested deeper than the interpreter goes.
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+# In valid JSON a tab or CR can only be white space between tokens. A tab would split the pair that is written, a CR
+# ends a line for Hadoop.
+_BLANKS = bytes.maketrans(b"\t\r", b"  ")
+
+
+class Record(dict[str, Any]):
+    """A parsed record that remembers its text; a plain dict to everybody else."""
+
+    __slots__ = ("marked", "text")
+    text: bytes
+    marked: bool  # whether a byte order mark stood before it
+
+
+class JsonText(bytes):
+    """JSON text that is written as it is."""
+
+    __slots__ = ()
+
+
+class ReadLines(NamedTuple):
+    """Lines as read. ``texts`` and ``items`` have one entry for each record, in order; an item is the parsed record or
+    the ``Failure`` of a line that is none."""
+
+    texts: list[bytes]
+    items: list[Any]
+    blank_lines: int
+    byte_order_marks: int
+
+
+def read_lines(lines: list[bytes]) -> ReadLines:
+    """Parses ``lines`` (without their LF). Never raises for what a line holds."""
+    try:
+        items = list(map(decode, lines))
+    except _UNREADABLE:
+        return _read_one_by_one(lines)
+    if set(map(type, items)) - {dict}:
+        return _read_one_by_one(lines)
+    return ReadLines(lines, items, 0, 0)
+
+
+def _read_one_by_one(lines: list[bytes]) -> ReadLines:
+    texts: list[bytes] = []
+    items: list[Any] = []
+    blank_lines = byte_order_marks = 0
+    for line in lines:
+        text, item, marked = read_line(line)
+        byte_order_marks += marked
+        if item is None:
+            blank_lines += 1
+        else:
+            texts.append(text)
+            items.append(item)
+    return ReadLines(texts, items, blank_lines, byte_order_marks)
+
+
+def read_line(line: bytes) -> tuple[bytes, dict[str, Any] | Failure | None, bool]:
+    """The record's text, the record (a ``Failure`` for what is none, None for a blank line), and whether a byte order
+    mark stood before it."""
+    try:
+        value = decode(line)
+    except _UNREADABLE as error:
+        if line.startswith(BYTE_ORDER_MARK):
+            text, item, _ = read_line(line[len(BYTE_ORDER_MARK) :])
+            return text, item, True
+        if not line.strip():
+            return line, None, False
+        return line, Failure(line, "read", *_unreadable(line, error)), False
+    if type(value) is dict:
+        return line, value, False
+    message = f"a record is a JSON object, this is {_JSON_NAMES[type(value)]}"
+    return line, Failure(line, "read", "not_an_object", message), False
+
+
+_JSON_NAMES = {
+    list: "an array",
+    str: "a string",
+    int: "a number",
+    float: "a number",
+    bool: "true or false",
+    type(None): "null",
+}
+
+
+def _unreadable(line: bytes, error: BaseException) -> tuple[str, str]:
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError as not_utf8:
+        return "not_utf8", f"not UTF-8: {not_utf8.reason} at byte {not_utf8.start}"
+    if isinstance(error, RecursionError):
+        return "not_json", "nested too deeply"
+    return "not_json", describe(error)
+
+
+def record_key(text: bytes) -> bytes:
+    """The text of a record as it is written: on one line, without a tab."""
+    return text.rstrip(b"\r").translate(_BLANKS)
+
+
+def failure_key(text: bytes) -> bytes:
+    """JSON for what is no record, from which its bytes can be had back: its text as a JSON string, or
+    ``{"base64": "…"}`` where it is not UTF-8."""
+    try:
+        return encode(text.decode("utf-8"))
+    except UnicodeDecodeError:
+        return encode({"base64": base64.b64encode(text).decode("ascii")})
+
+
+def key_reader(field: str) -> Callable[[bytes], JsonText | None]:
+    """A function from a record's text to the text of one of its fields, None where the field is missing.
+
+    Raises ``ValueError`` for a field name that holds a quote, a backslash or a control character.
+    """
+    missing = msgspec.Raw()
+    record_type = msgspec.defstruct("KeyedRecord", [("key", msgspec.Raw, missing)], rename={"key": field}, gc=False)
+    decode_key = msgspec.json.Decoder(record_type).decode
+
+    def read_key(text: bytes) -> JsonText | None:
+        key = decode_key(text).key
+        return None if key is missing else JsonText(record_key(bytes(key)))
+
+    return read_key
+
+
+def _plain(value: Any) -> Any:
+    """What a model's answer often holds and JSON does not know: NumPy's scalars and arrays, sets, tuples."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+_encode_compact = msgspec.json.Encoder(enc_hook=_plain).encode
+
+
+# One line, a blank after each colon and comma: what json.dumps writes.
+_spaced = partial(msgspec.json.format, indent=0)
+
+
+def encode(value: Any) -> bytes:
+    """``value`` as JSON text on one line. Raises ``TypeError`` or ``ValueError`` for what JSON cannot carry."""
+    if isinstance(value, JsonText):
+        return value
+    return _checked(value, _encode_compact(value))
+
+
+def _checked(value: Any, compact: bytes) -> bytes:
+    # The encoder writes NaN and the infinities as null: an answer of that kind would pass for a missing one.
+    if b"null" in compact and _holds_nonfinite(value):
+        raise ValueError("NaN or an infinity, which JSON cannot carry")
+    return _spaced(compact)
+
+
+def _holds_nonfinite(value: Any) -> bool:
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if isinstance(value, dict):
+        return any(map(_holds_nonfinite, value.values()))
+    if isinstance(value, list | tuple | set | frozenset):
+        return any(map(_holds_nonfinite, value))
+    return hasattr(value, "tolist") and _holds_nonfinite(value.tolist())
+
+
+class PredictionEncoder:
+    """Encodes batches of predictions; one for each task.
+
+    Predictions of a classifier repeat: while batches have few different ones, each of those is formatted once, and
+    ``tally`` says how often each occurred in the last batch; it is None once predictions have turned out to differ.
+    """
+
+    def __init__(self) -> None:
+        self._repeating = True
+        self.tally: Counter[bytes] | None = None
+
+    def encode_batch(self, predictions: list[Any]) -> tuple[list[bytes], dict[int, Failure]]:
+        """The JSON text of each prediction, and a ``Failure`` (its record left out) for each that has none."""
+        self.tally = None
+        try:
+            compact = list(map(_encode_compact, predictions))
+        except MemoryError:
+            raise
+        except Exception:  # an object that JSON does not know, or its own code: find out which one it is
+            return self._encode_one_by_one(predictions)
+        return self._format(predictions, compact)
+
+    def _format(self, predictions: list[Any], compact: list[bytes]) -> tuple[list[bytes], dict[int, Failure]]:
+        different = Counter(compact) if self._repeating else compact
+        if _may_hide_nonfinite(different, predictions) and any(map(_holds_nonfinite, predictions)):
+            return self._encode_one_by_one(predictions)
+        if not isinstance(different, Counter):
+            return list(map(_spaced, compact)), {}
+        formatted = {each: _spaced(each) for each in different}
+        self.tally = different
+        self._repeating = len(compact) < SMALL_BATCH or 4 * len(different) <= len(compact)
+        return list(map(formatted.__getitem__, compact)), {}
+
+    def _encode_one_by_one(self, predictions: list[Any]) -> tuple[list[bytes], dict[int, Failure]]:
+        encoded: list[bytes] = []
+        failures: dict[int, Failure] = {}
+        for position, prediction in enumerate(predictions):
+            try:
+                encoded.append(encode(prediction))
+            except MemoryError:
+                raise
+            except Exception as error:  # the prediction's own code, or a value that JSON does not have
+                encoded.append(b"null")
+                message = f"the prediction cannot be written as JSON: {describe(error)}"
+                failures[position] = Failure(None, "write", type(error).__name__, message)
+        return encoded, failures
+
+
+def _may_hide_nonfinite(different: Counter[bytes] | list[bytes], predictions: list[Any]) -> bool:
+    """Whether a null was written that may have been NaN; None, the place of a failed record, is written as null too."""
+    if any(b"null" in each and each != b"null" for each in different):
+        return True
+    nulls = different[b"null"] if isinstance(different, Counter) else different.count(b"null")
+    return nulls > 0 and nulls != sum(prediction is None for prediction in predictions)

@@ -1,0 +1,113 @@
+"""Lines of a file, in batches: the whole file, compressed or not, or a range of it.
+
+Lines end at LF only; the last one may lack it. gzip and bzip2 are read whole: every member, checksums included; a
+truncated or damaged file raises ``CorruptInputError`` naming it. Memory holds one batch and one block.
+"""
+
+import bz2
+import gzip
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from model_scoring.errors import CorruptInputError
+
+__all__ = ["batch_lines", "is_compressed", "read_blocks", "split_blocks"]
+
+BLOCK_BYTES = 1 << 20
+
+# A batch of wide records ends here, before it has the number of records asked for.
+BATCH_BYTES = 32 << 20
+
+
+def is_compressed(path: str) -> bool:
+    """Whether the name says that the file is compressed in a way known here."""
+    return path.endswith((".gz", ".bz2"))
+
+
+def read_blocks(path: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+    """The bytes of the file, decompressed, or ``length`` bytes of an uncompressed file from ``start`` on.
+
+    Raises ``CorruptInputError``, and ``OSError`` when the file cannot be opened.
+    """
+    with Path(path).open("rb") as file:
+        if not is_compressed(path):
+            file.seek(start)
+            yield from _plain_blocks(file, length)
+            return
+        decompressed = _gzip_blocks(file) if path.endswith(".gz") else _bzip2_blocks(file)
+        try:
+            yield from decompressed
+        except EOFError as error:
+            raise CorruptInputError(path, "the compressed data is truncated") from error
+        except (OSError, zlib.error) as error:
+            raise CorruptInputError(path, f"the compressed data is damaged ({error})") from error
+
+
+def split_blocks(stream: BinaryIO) -> Iterator[bytes]:
+    """The bytes of an open stream."""
+    return iter(lambda: stream.read(BLOCK_BYTES), b"")
+
+
+def _plain_blocks(file: BinaryIO, length: int | None) -> Iterator[bytes]:
+    if length is None:
+        yield from split_blocks(file)
+        return
+    while length > 0 and (block := file.read(min(BLOCK_BYTES, length))):
+        length -= len(block)
+        yield block
+
+
+def _gzip_blocks(file: BinaryIO) -> Iterator[bytes]:
+    _require_data(file)
+    yield from split_blocks(gzip.GzipFile(fileobj=file))  # type: ignore[arg-type]  # it has the read() that is used
+
+
+def _bzip2_blocks(file: BinaryIO) -> Iterator[bytes]:
+    # Not bz2.open: after the first stream it takes damaged data for the end of the file.
+    _require_data(file)
+    decompressor = bz2.BZ2Decompressor()
+    data = b""
+    while True:
+        if decompressor.eof:
+            data = decompressor.unused_data or file.read(BLOCK_BYTES)
+            if not data:
+                return
+            decompressor = bz2.BZ2Decompressor()
+        elif decompressor.needs_input:
+            data = file.read(BLOCK_BYTES)
+            if not data:
+                raise EOFError
+        yield decompressor.decompress(data, BLOCK_BYTES)
+        data = b""
+
+
+def _require_data(file: BinaryIO) -> None:
+    if not file.read(1):
+        raise EOFError
+    file.seek(0)
+
+
+def batch_lines(blocks: Iterable[bytes], batch_size: int) -> Iterator[list[bytes]]:
+    """Lines without their LF, at most ``batch_size`` at a time."""
+    lines: list[bytes] = []
+    unfinished: list[bytes] = []  # the pieces of a line longer than a block are joined once
+    held = 0
+    for block in blocks:
+        held += len(block)
+        first, *rest = block.split(b"\n")
+        unfinished.append(first)
+        if not rest:
+            continue
+        lines.append(b"".join(unfinished))
+        unfinished = [rest.pop()]
+        lines += rest
+        while len(lines) >= batch_size or (lines and held >= BATCH_BYTES):
+            yield lines[:batch_size]
+            del lines[:batch_size]
+            held = 0
+    if unfinished and any(unfinished):
+        lines.append(b"".join(unfinished))
+    for position in range(0, len(lines), batch_size):
+        yield lines[position : position + batch_size]

@@ -1,0 +1,112 @@
+"""Keeps what a model prints out of a door's output.
+
+Three ways lead from a model to standard output: Python's ``sys.stdout``, file descriptor 1 (native code, child
+processes) and the C library's own buffer, which is written to descriptor 1 whenever it pleases. While the guard is up
+all three end at standard error. A host may also have replaced ``sys.stdout`` or ``sys.stderr`` by binary streams, on
+which ``print`` and ``warnings`` raise: while the guard is up both are text.
+"""
+
+import codecs
+import ctypes
+import io
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, BinaryIO, TextIO, cast
+
+__all__ = ["claim_stdout", "model_output_to_stderr"]
+
+_lock = threading.Lock()
+_python_depth = 0
+_python_saved: tuple[Any, Any] = (None, None)
+_descriptor_depth = 0
+_descriptor_saved = -1
+
+
+@contextmanager
+def model_output_to_stderr() -> Iterator[None]:
+    """While it is entered, whatever this process prints goes to standard error.
+
+    Process-wide, as descriptors are: another thread's prints go there too. May be nested and entered by several
+    threads; the last one out restores. Costs about 10 µs, so it stands around batches, not records.
+    """
+    _enter()
+    try:
+        yield
+    finally:
+        _leave()
+
+
+def claim_stdout() -> BinaryIO:
+    """Takes standard output away for the life of the process and returns the one way left to write to it.
+
+    For a door that owns its process: threads, ``atexit`` functions and C buffers of a model write to standard error
+    until the very end. Call once, before any model is loaded.
+    """
+    global _descriptor_depth
+    sys.stdout.flush()
+    _flush_c_buffers()
+    output = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    with _lock:
+        _descriptor_depth += 1
+    sys.stdout = _as_text(sys.stderr)
+    return cast(BinaryIO, io.BufferedWriter(output))
+
+
+def _enter() -> None:
+    global _python_depth, _python_saved, _descriptor_depth, _descriptor_saved
+    with _lock:
+        if _python_depth == 0:
+            with suppress(AttributeError, ValueError):  # no stream, or a closed one
+                sys.stdout.flush()
+            _python_saved = sys.stdout, sys.stderr
+            sys.stderr = _as_text(sys.stderr)
+            sys.stdout = sys.stderr
+        _python_depth += 1
+        if _descriptor_depth == 0:
+            _descriptor_saved = _redirect_descriptor()
+        _descriptor_depth += 1
+
+
+def _leave() -> None:
+    global _python_depth, _descriptor_depth
+    with _lock:
+        _python_depth -= 1
+        if _python_depth == 0:
+            with suppress(AttributeError, ValueError, OSError):
+                sys.stderr.flush()
+            sys.stdout, sys.stderr = _python_saved
+        _descriptor_depth -= 1
+        if _descriptor_depth == 0 and _descriptor_saved >= 0:
+            _flush_c_buffers()
+            os.dup2(_descriptor_saved, 1)
+            os.close(_descriptor_saved)
+
+
+def _redirect_descriptor() -> int:
+    """Points descriptor 1 at standard error; returns a copy of what it was, -1 where there is nothing to redirect."""
+    _flush_c_buffers()
+    try:
+        saved = os.dup(1)
+        os.dup2(2, 1)
+    except OSError:  # a process without standard streams has no output that could be spoilt
+        return -1
+    return saved
+
+
+def _as_text(stream: Any) -> TextIO:
+    if stream is None or isinstance(stream, io.TextIOBase) or hasattr(stream, "encoding"):
+        return cast(TextIO, stream)
+    # Unlike TextIOWrapper, a StreamWriter does not close the stream when it is collected.
+    return cast(TextIO, codecs.getwriter("utf-8")(stream, errors="backslashreplace"))
+
+
+_libc = ctypes.CDLL(None) if os.name == "posix" else None
+
+
+def _flush_c_buffers() -> None:
+    if _libc is not None:
+        _libc.fflush(None)

@@ -1,0 +1,134 @@
+"""score(): records in, one outcome each out, in order. No I/O.
+
+``BatchScorer`` is the one place where predictions are made. It validates a batch in one call, sets the failing
+records aside, and asks the model once for the rest; only a model that raises, or answers with the wrong number, has
+its batch halved until the culprit stands alone. ``score`` is the same for a stream.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from ml_model_abc import MLModel
+from model_scoring.outcome import Failure, Outcome, Prediction
+from model_scoring.output_guard import model_output_to_stderr
+from model_scoring.record_schema import RecordSchema
+
+__all__ = ["BATCH_SIZE", "BatchScorer", "score"]
+
+# Where scikit-learn's cost of a call no longer shows and a batch of small records still fits the processor's cache.
+BATCH_SIZE = 4096
+
+
+class BatchScorer:
+    """A model, ready to score batches.
+
+    Raises what the schema's library raises when the model's input schema cannot be used.
+    """
+
+    def __init__(self, model: MLModel) -> None:
+        self.model = model
+        self._schema = RecordSchema(model.input_schema)
+        # Without a predict_batch of its own a model is asked record by record anyway; no halving is needed then.
+        self._predict = self._predict_each if _has_default_batch(model) else self._predict_batch
+
+    def score_batch(self, items: list[Any]) -> tuple[list[Any], dict[int, Failure]]:
+        """Predictions in order, None where there is none, and for each of those positions its ``Failure``.
+
+        ``items`` are records; a ``Failure`` among them (a record that could not even be read) stays what it is.
+        """
+        if Failure not in set(map(type, items)):
+            return self._score_records(items)
+        failures = {position: item for position, item in enumerate(items) if type(item) is Failure}
+        kept = [position for position in range(len(items)) if position not in failures]
+        predictions, more = self._score_records([items[position] for position in kept])
+        failures.update((kept[position], failure) for position, failure in more.items())
+        return _spread(predictions, kept, len(items)), failures
+
+    def _score_records(self, records: list[Any]) -> tuple[list[Any], dict[int, Failure]]:
+        with model_output_to_stderr():
+            valid, failures = self._schema.validate(records)
+            if not failures:
+                return self._predict(records, valid)
+            kept = [position for position in range(len(records)) if position not in failures]
+            predictions, more = self._predict([records[position] for position in kept], valid)
+        failures.update((kept[position], failure) for position, failure in more.items())
+        return _spread(predictions, kept, len(records)), failures
+
+    def _predict_each(self, records: list[Any], valid: list[Any]) -> tuple[list[Any], dict[int, Failure]]:
+        predictions: list[Any] = []
+        failures: dict[int, Failure] = {}
+        for position, record in enumerate(valid):
+            try:
+                predictions.append(self.model.predict(record))
+            except MemoryError:
+                raise
+            except (Exception, SystemExit) as error:  # the model's own code: its failure is this record's
+                predictions.append(None)
+                failures[position] = Failure.from_exception(records[position], "predict", error)
+        return predictions, _without_predictions(records, predictions) | failures
+
+    def _predict_batch(self, records: list[Any], valid: list[Any]) -> tuple[list[Any], dict[int, Failure]]:
+        if not valid:
+            return [], {}
+        try:
+            predictions = list(self.model.predict_batch(valid))
+        except MemoryError:
+            raise
+        except (Exception, SystemExit) as error:  # the model's own code: its failure is the culprit's, nobody else's
+            return self._isolate(records, Failure.from_exception(None, "predict", error))
+        if len(predictions) != len(valid):
+            message = f"predict_batch answered {len(predictions)} predictions for {len(valid)} record(s)"
+            return self._isolate(records, Failure(None, "predict", "WrongNumberOfPredictions", message))
+        return predictions, _without_predictions(records, predictions)
+
+    def _isolate(self, records: list[Any], failure: Failure) -> tuple[list[Any], dict[int, Failure]]:
+        """Scores the halves of a batch that failed as a whole; a batch of one is the culprit.
+
+        The halves are validated anew: the model may have changed the records before it failed.
+        """
+        if len(records) == 1:
+            return [None], {0: replace(failure, record=records[0])}
+        middle = len(records) // 2
+        predictions, failures = self._score_records(records[:middle])
+        more_predictions, more_failures = self._score_records(records[middle:])
+        failures.update((middle + position, each) for position, each in more_failures.items())
+        return predictions + more_predictions, failures
+
+
+def score(model: MLModel, records: Iterable[Any], *, batch_size: int = BATCH_SIZE) -> Iterator[Outcome]:
+    """Yields one outcome for each record, in order.
+
+    ``records`` are dicts as the model's input schema describes them; a ``Failure`` among them comes out as it is.
+    At most ``batch_size`` records are held, read and scored at a time; the size changes the speed, never an outcome.
+    Raises ``MemoryError`` and whatever ``records`` itself raises; a record never raises.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; it must be at least 1.")
+    scorer = BatchScorer(model)
+    source = iter(records)
+    while batch := list(islice(source, batch_size)):
+        predictions, failures = scorer.score_batch(batch)
+        for position, (record, prediction) in enumerate(zip(batch, predictions, strict=True)):
+            yield failures.get(position) or Prediction(record, prediction)
+
+
+def _spread(predictions: list[Any], kept: list[int], size: int) -> list[Any]:
+    """``predictions`` at the positions ``kept`` of a list of ``size``, None elsewhere."""
+    spread = [None] * size
+    for position, prediction in zip(kept, predictions, strict=True):
+        spread[position] = prediction
+    return spread
+
+
+def _without_predictions(records: list[Any], predictions: list[Any]) -> dict[int, Failure]:
+    missing = [position for position, prediction in enumerate(predictions) if prediction is None]
+    return {
+        position: Failure(records[position], "predict", "NoPrediction", "the model answered None")
+        for position in missing
+    }
+
+
+def _has_default_batch(model: MLModel) -> bool:
+    return getattr(type(model), "predict_batch", None) is MLModel.predict_batch
