@@ -5,7 +5,8 @@ so that the package need not be installed) and None. A new kind is one more bran
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from operator import is_
+from typing import Annotated, Any, Literal, Union
 
 from model_scoring.outcome import Failure, describe, shorten
 
@@ -43,43 +44,53 @@ class RecordSchema:
 class _PydanticBatch:
     def __init__(self, schema: Any) -> None:
         # Imported here: a task whose model has no pydantic schema does without its import time.
-        from pydantic import TypeAdapter, ValidationError
+        from pydantic import Field, TypeAdapter, ValidationError
 
-        self._adapter: TypeAdapter[list[Any]] = TypeAdapter(list[schema])
+        self._strict: TypeAdapter[list[Any]] = TypeAdapter(list[schema])
+        # What is not valid comes through as the very object that went in, and pydantic goes on with the next record.
+        # So one call serves a batch with failures too, at a twentieth more for one without.
+        tolerant: Any = Annotated[Union[schema, Any], Field(union_mode="left_to_right")]  # noqa: UP007  # any schema
+        self._tolerant: TypeAdapter[list[Any]] = TypeAdapter(list[tolerant])
         self._error = ValidationError
 
     def validate(self, records: list[Any]) -> Validated:
         try:
-            return self._as_dicts(self._adapter.validate_python(records)), {}
-        except self._error as error:
-            failures = self._failures(records, error)
+            validated = self._tolerant.validate_python(records)
         except MemoryError:
             raise
         except Exception:  # a validator of the user's raised what pydantic does not collect; find out for which
             return _validate_each(records, self._validate_one)
-        good = [record for position, record in enumerate(records) if position not in failures]
-        valid, more = self.validate(good)
-        if not more:
-            return valid, failures
-        # Only a validator that answers differently each time gets here.
-        kept = [position for position in range(len(records)) if position not in failures]
-        return valid, failures | {kept[position]: failure for position, failure in more.items()}
+        if not any(map(is_, validated, records)):
+            return self._as_dicts(validated), {}
+        unchanged = [place for place, record in enumerate(records) if validated[place] is record]
+        failures = self._failures(records, unchanged)
+        valid = [
+            value.copy() if value is record and isinstance(value, dict) else value
+            for place, (value, record) in enumerate(zip(validated, records, strict=True))
+            if place not in failures
+        ]
+        return self._as_dicts(valid), failures
+
+    def _failures(self, records: list[Any], unchanged: list[int]) -> dict[int, Failure]:
+        """Of the records that came through unchanged, those that are not valid; ``Any`` leaves valid ones unchanged."""
+        try:
+            self._strict.validate_python([records[place] for place in unchanged])
+        except self._error as error:
+            by_place: dict[int, list[Any]] = {}
+            for each in error.errors(include_url=False, include_context=False, include_input=False):
+                by_place.setdefault(unchanged[each["loc"][0]], []).append(each)
+            return {place: _failure(records[place], errors) for place, errors in by_place.items()}
+        return {}
 
     def _validate_one(self, record: Any) -> Any:
-        return self._as_dicts(self._adapter.validate_python([record]))[0]
+        return self._as_dicts(self._strict.validate_python([record]))[0]
 
     def _as_dicts(self, validated: list[Any]) -> list[Any]:
         """Instances of a pydantic model or dataclass become the dicts that the contract promises."""
         if not validated or type(validated[0]) is dict:
             return validated
-        dumped: list[Any] = self._adapter.dump_python(validated)
+        dumped: list[Any] = self._strict.dump_python(validated)
         return dumped
-
-    def _failures(self, records: list[Any], error: Any) -> dict[int, Failure]:
-        by_position: dict[int, list[Any]] = {}
-        for each in error.errors(include_url=False, include_context=False, include_input=False):
-            by_position.setdefault(each["loc"][0], []).append(each)
-        return {position: _failure(records[position], errors) for position, errors in by_position.items()}
 
 
 def _failure(record: Any, errors: list[Any]) -> Failure:

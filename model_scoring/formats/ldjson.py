@@ -215,8 +215,11 @@ class PredictionEncoder:
         self._repeating = True
         self.tally: Counter[bytes] | None = None
 
-    def encode_batch(self, predictions: list[Any]) -> tuple[list[bytes], dict[int, Failure]]:
-        """The JSON text of each prediction, and a ``Failure`` (its record left out) for each that has none."""
+    def encode_batch(self, predictions: list[Any], missing: int = 0) -> tuple[list[bytes], dict[int, Failure]]:
+        """The JSON text of each prediction, and a ``Failure`` (its record left out) for each that has none.
+
+        ``missing`` of the predictions are None, the places of failed records.
+        """
         self.tally = None
         try:
             compact = list(map(_encode_compact, predictions))
@@ -224,11 +227,13 @@ class PredictionEncoder:
             raise
         except Exception:  # an object that JSON does not know, or its own code: find out which one it is
             return self._encode_one_by_one(predictions)
-        return self._format(predictions, compact)
+        return self._format(predictions, compact, missing)
 
-    def _format(self, predictions: list[Any], compact: list[bytes]) -> tuple[list[bytes], dict[int, Failure]]:
+    def _format(
+        self, predictions: list[Any], compact: list[bytes], missing: int
+    ) -> tuple[list[bytes], dict[int, Failure]]:
         different = Counter(compact) if self._repeating else compact
-        if _may_hide_nonfinite(different, predictions) and any(map(_holds_nonfinite, predictions)):
+        if _may_hide_nonfinite(different, missing) and any(map(_holds_nonfinite, predictions)):
             return self._encode_one_by_one(predictions)
         if not isinstance(different, Counter):
             return list(map(_spaced, compact)), {}
@@ -252,9 +257,9 @@ class PredictionEncoder:
         return encoded, failures
 
 
-def _may_hide_nonfinite(different: Counter[bytes] | list[bytes], predictions: list[Any]) -> bool:
-    """Whether a null was written that may have been NaN; None, the place of a failed record, is written as null too."""
+def _may_hide_nonfinite(different: Counter[bytes] | list[bytes], missing: int) -> bool:
+    """Whether a null was written that may have been NaN; the ``missing`` predictions are written as null too."""
     if any(b"null" in each and each != b"null" for each in different):
         return True
     nulls = different[b"null"] if isinstance(different, Counter) else different.count(b"null")
-    return nulls > 0 and nulls != sum(prediction is None for prediction in predictions)
+    return nulls != missing
