@@ -79,7 +79,7 @@ class IrisModel(MLModel):
         """
         if not records:
             return []
-        # struct builds the array in 4/5 of the time np.fromiter takes, and takes nothing but numbers.
+        # struct builds the array in about 4/5 of the time np.fromiter takes, and takes nothing but numbers.
         numbers = struct.pack(
             f"{len(records) * len(_FIELDS)}d", *chain.from_iterable(map(_measurements, records))
         )
