@@ -219,7 +219,5 @@ def _unpickle(content: bytes, path: Path) -> Any:
     except Exception as error:  # whatever the unpickled classes raise; the model is then not loaded
         raise MLModelException(f"Cannot load {path}: {type(error).__name__}: {error}; {_REMEDY}.") from error
     if not isinstance(classifier, SVC):
-        raise MLModelException(
-            f"{path} holds a {type(classifier).__name__} and should hold an SVC; {_REMEDY}."
-        )
+        raise MLModelException(f"{path} holds a {type(classifier).__name__} and should hold an SVC; {_REMEDY}.")
     return classifier

@@ -80,9 +80,7 @@ class IrisModel(MLModel):
         if not records:
             return []
         # struct builds the array in about 4/5 of the time np.fromiter takes, and takes nothing but numbers.
-        numbers = struct.pack(
-            f"{len(records) * len(_FIELDS)}d", *chain.from_iterable(map(_measurements, records))
-        )
+        numbers = struct.pack(f"{len(records) * len(_FIELDS)}d", *chain.from_iterable(map(_measurements, records)))
         flowers = np.frombuffer(numbers).reshape(-1, len(_FIELDS))
         classes = self._classifier.predict(flowers).tolist()
         return [{"species": species} for species in map(_SPECIES.__getitem__, classes)]
@@ -90,6 +88,4 @@ class IrisModel(MLModel):
 
 def _describe(error: ValidationError) -> str:
     details = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(
-        f"{'.'.join(map(str, detail['loc'])) or 'record'}: {detail['msg']}" for detail in details
-    )
+    return "; ".join(f"{'.'.join(map(str, detail['loc'])) or 'record'}: {detail['msg']}" for detail in details)

@@ -47,18 +47,12 @@ def train(gamma: float = 0.001, c: float = 100.0, model_files: Path | str | None
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command; exits with 2 on a bad option and with 1 when the model cannot be written."""
-    parser = argparse.ArgumentParser(
-        prog="iris_train", description="Train the iris model and put it in force."
-    )
+    parser = argparse.ArgumentParser(prog="iris_train", description="Train the iris model and put it in force.")
     parser.add_argument(
         "-gamma", type=float, default=0.001, help="kernel coefficient of the SVC (default: %(default)s)"
     )
-    parser.add_argument(
-        "-c", type=float, default=100.0, help="regularisation of the SVC (default: %(default)s)"
-    )
-    parser.add_argument(
-        "-model_files", help="folder the model is written to (default: the one in the package)"
-    )
+    parser.add_argument("-c", type=float, default=100.0, help="regularisation of the SVC (default: %(default)s)")
+    parser.add_argument("-model_files", help="folder the model is written to (default: the one in the package)")
     options = parser.parse_args(arguments)
     try:
         metadata = train(gamma=options.gamma, c=options.c, model_files=options.model_files)

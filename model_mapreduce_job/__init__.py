@@ -1,3 +1,1 @@
 """The batch door: models of the hall behind a Hadoop streaming MapReduce job, through mrjob."""
-
-__version__ = "0.1.0"

@@ -27,6 +27,8 @@ from model_scoring.scoring import BATCH_SIZE
 __all__ = ["CommandLineError", "TaskFailedError", "add_options", "asks_for_help", "check_options", "reported_errors"]
 
 INFRASTRUCTURE = 1
+# What sys.argv[0] ends with where ``__main__.py`` has been started.
+COMMANDS = ("model-mapreduce-job", "__main__.py")
 # Runners whose tasks cost money or a queue's place; there the launcher tries some records first.
 CLUSTER_RUNNERS = ("hadoop", "emr", "dataproc", "spark")
 PREFLIGHT_RECORDS = 1000
@@ -81,9 +83,10 @@ def reported_errors(owns_process: bool) -> Iterator[None]:
         sys.exit(INFRASTRUCTURE)
 
 
-def asks_for_help(is_script: bool) -> bool:
-    """Whether the command line wants help, for which no model needs to be loaded."""
-    return is_script and any(argument in ("--help", "-h") for argument in sys.argv[1:])
+def asks_for_help(is_command: bool) -> bool:
+    """Whether this process is the job's own command and wants help, for which no model needs to be loaded."""
+    is_command = is_command or Path(sys.argv[0]).name in COMMANDS
+    return is_command and any(argument in ("--help", "-h") for argument in sys.argv[1:])
 
 
 def add_options(job: Any) -> None:
@@ -144,7 +147,9 @@ def check_options(job: Any) -> None:
         try:
             key_reader(options.key_field)
         except ValueError:
-            job.arg_parser.error("--key_field: a field name with a quote, backslash or control character cannot be used")
+            job.arg_parser.error(
+                "--key_field: a field name with a quote, backslash or control character cannot be used"
+            )
     if options.output_format == "ldjson" and len(job.steps()) > 1:
         job.arg_parser.error("--output_format ldjson is for jobs that end with the prediction; this one has more steps")
     if options.summary_file and not Path(options.summary_file).absolute().parent.is_dir():

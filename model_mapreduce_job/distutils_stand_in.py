@@ -26,7 +26,7 @@ class LooseVersion:
         return self.version == _loose(other).version
 
     def __lt__(self, other: object) -> bool:
-        return self.version < _loose(other).version  # type: ignore[operator]  # TypeError for 1.a < 1.2, as ever
+        return self.version < _loose(other).version
 
     def __hash__(self) -> int:
         return hash(tuple(self.version))

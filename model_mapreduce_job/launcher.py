@@ -5,8 +5,6 @@ counts add up, and ``_SUCCESS`` is written last.
 """
 
 import codecs
-import logging
-import os
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -29,8 +27,6 @@ from model_scoring.outcome import Failure, shorten
 from model_scoring.scoring import BatchScorer
 
 __all__ = ["launch"]
-
-log = logging.getLogger(__name__)
 
 
 def launch(job: Any, model: Any) -> None:
@@ -94,7 +90,7 @@ def _finish(job: Any, runner: MRJobRunner, summary: Summary) -> None:
 
 def _refuse_old_output(output_dir: str | None) -> None:
     """A part file of an earlier job among those of this one would double or replace records."""
-    if output_dir and "://" not in output_dir and os.path.isdir(output_dir) and os.listdir(output_dir):
+    if output_dir and "://" not in output_dir and Path(output_dir).is_dir() and any(Path(output_dir).iterdir()):
         raise CommandLineError(f"--output-dir {output_dir} exists and is not empty. Remove it or name another folder.")
 
 
@@ -108,7 +104,9 @@ def _preflight(job: Any, model: Any, runner: MRJobRunner) -> None:
     read = read_lines(lines)
     _, failures = BatchScorer(model).score_batch(read.items)
     found = list(failures.values())
-    log.info("preflight: %d records scored, %d failed", len(read.items), len(found))
+    if not job.options.quiet:
+        job.stderr.write(f"preflight: {len(read.items):,} records scored, {len(found):,} failed\n".encode())
+        job.stderr.flush()
     if found and job.options.on_failure == "stop":
         first = found[0]
         text = first.record if isinstance(first.record, bytes) else read.texts[min(failures)]
@@ -133,6 +131,6 @@ def _first_blocks(runner: MRJobRunner) -> Iterator[bytes]:
 
 
 def _remote_blocks(runner: MRJobRunner, path: str) -> Iterable[bytes]:
-    if os.path.isfile(path):
+    if Path(path).is_file():
         return read_blocks(path)
     return (block for block in runner.fs.cat(path) if block)

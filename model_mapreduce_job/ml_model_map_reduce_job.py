@@ -11,12 +11,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
+from model_mapreduce_job import command_line
 from model_mapreduce_job.distutils_stand_in import import_mrjob
 from model_scoring.output_guard import claim_stdout
 
-if __name__ == "__main__":
-    # This process is ours: nothing that a model prints may reach its output, from the loading of the models on.
-    _STDOUT = claim_stdout()
+_IS_SCRIPT = __name__ == "__main__"
+_ASKS_FOR_HELP = command_line.asks_for_help(_IS_SCRIPT)
+# As a script the process is ours: nothing that a model prints may reach its output, from the loading of models on.
+_STDOUT = claim_stdout() if _IS_SCRIPT and not _ASKS_FOR_HELP else None
 
 import_mrjob()
 
@@ -24,24 +26,23 @@ from mrjob.compat import jobconf_from_env  # noqa: E402
 from mrjob.job import MRJob  # noqa: E402
 from mrjob.step import MRStep  # noqa: E402
 
-from model_mapreduce_job import command_line  # noqa: E402
 from model_mapreduce_job.counters import TaskCounters  # noqa: E402
 from model_mapreduce_job.model_manager import ModelManager  # noqa: E402
 from model_mapreduce_job.protocols import LdjsonProtocol, PairProtocol, RecordProtocol  # noqa: E402
 from model_mapreduce_job.task import ScoringTask  # noqa: E402
 from model_mapreduce_job.task_input import read_batches  # noqa: E402
 from model_scoring.errors import UnknownModelError  # noqa: E402
-from model_scoring.settings import LAUNCHER_SETTINGS, find_settings  # noqa: E402
+from model_scoring.settings import LAUNCHER_SETTINGS, Settings, find_settings  # noqa: E402
 
 __all__ = ["MLModelMapReduceJob", "model_manager", "settings"]
 
 _ROOT = Path(__file__).resolve().parent.parent
 
-with command_line.reported_errors(__name__ == "__main__"):
-    settings = find_settings("model_mapreduce_job.config")
+with command_line.reported_errors(_IS_SCRIPT):
+    # Help has to work where the settings do not.
+    settings = Settings("none", ()) if _ASKS_FOR_HELP else find_settings("model_mapreduce_job.config")
     model_manager = ModelManager()
-    if not command_line.asks_for_help(__name__ == "__main__"):
-        model_manager.load_models(settings.models)
+    model_manager.load_models(settings.models)
 
 
 class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
@@ -90,7 +91,7 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
         ``output`` is what ``claim_stdout()`` has returned, where it has been called already.
         """
         with command_line.reported_errors(True):
-            job = cls()
+            job = cls()  # ends here when it is asked for help
             job._stdout = output or claim_stdout()
             job.execute()
 
@@ -221,5 +222,5 @@ _BLOCK_NAMES = (
 )
 
 
-if __name__ == "__main__":
+if _IS_SCRIPT:
     MLModelMapReduceJob.run(_STDOUT)

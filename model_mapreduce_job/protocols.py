@@ -35,21 +35,23 @@ class RecordProtocol:
             return None, BLANK
         if isinstance(item, Failure):
             return None, item
-        record = Record(item)
-        record.text = text
-        record.marked = marked
-        return None, record
+        return None, _record(item, text, marked)
 
     def write(self, key: Any, value: Any) -> bytes:
         return record_text(value)
 
 
 class PairProtocol:
-    """``key <tab> value``, both JSON. A ``Record`` that has not been changed is written as its own text."""
+    """``key <tab> value``, both JSON.
+
+    A key that is an object is read as a ``Record``, and a ``Record`` that has not been changed is written as its own
+    text: so it stays the record as it came through any number of steps.
+    """
 
     def read(self, line: bytes) -> tuple[Any, Any]:
-        key, _, value = line.partition(b"\t")
-        return decode(key), decode(value)
+        text, _, value = line.partition(b"\t")
+        key = decode(text)
+        return (_record(key, text) if isinstance(key, dict) else key), decode(value)
 
     def write(self, key: Any, value: Any) -> bytes:
         return b"%b\t%b" % (record_text(key), record_text(value))
@@ -108,6 +110,13 @@ def _raw_text(raw: bytes) -> bytes:
     key = failure_key(raw)
     # Always a string: what stands in braces here cannot be a line's own text, for that would be a record.
     return encode(key.decode("ascii")) if key.startswith(b"{") else key
+
+
+def _record(parsed: dict[str, Any], text: bytes, marked: bool = False) -> Record:
+    record = Record(parsed)
+    record.text = text
+    record.marked = marked
+    return record
 
 
 def record_text(value: Any) -> bytes:

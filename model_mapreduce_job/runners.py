@@ -7,6 +7,7 @@ tasks print reaches the user; tasks on this machine are forked from the launcher
 """
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -51,6 +52,11 @@ class LocalInputRunner(SimMRJobRunner):  # type: ignore[misc]  # mrjob has no ty
         self._in_blocks = job.scores_in_blocks()
         self._settings_name = settings_name
 
+    @classmethod
+    def _default_opts(cls) -> dict[str, Any]:
+        # What mrjob keeps of a failed job is as large as its output; the error has named what is needed to find it.
+        return {**super()._default_opts(), "cleanup_on_failure": ["LOCAL_TMP"]}
+
     # --- input
 
     def input_files(self) -> list[str]:
@@ -61,14 +67,14 @@ class LocalInputRunner(SimMRJobRunner):  # type: ignore[misc]  # mrjob has no ty
         path = path.removeprefix("file://")
         # A name with glob characters that exists as it is means itself.
         for match in [path] if os.path.lexists(path) else sorted(self.fs.ls(path)):
-            if not os.path.isdir(match):
-                yield os.path.abspath(match)
+            if not Path(match).is_dir():
+                yield str(Path(match).absolute())
                 continue
             for folder, folders, files in os.walk(match, followlinks=True):
                 folders[:] = sorted(name for name in folders if not name.startswith(("_", ".")))
                 for name in sorted(files):
                     if not name.startswith(("_", ".")):
-                        yield os.path.abspath(os.path.join(folder, name))
+                        yield str(Path(folder, name).absolute())
 
     def _check_input_path(self, path: str) -> None:
         if path != "-" and not os.path.lexists(path.removeprefix("file://")) and not self.fs.exists(path):
@@ -82,13 +88,12 @@ class LocalInputRunner(SimMRJobRunner):  # type: ignore[misc]  # mrjob has no ty
     def _split_mapper_input(self, input_paths: Iterable[str], step_num: int) -> list[dict[str, Any]]:
         mapper = self._get_step(step_num).get("mapper", {})
         if step_num or self._uses_input_manifest() or mapper.get("type") != "script" or "pre_filter" in mapper:
-            return super()._split_mapper_input(input_paths, step_num)
+            copies: list[dict[str, Any]] = super()._split_mapper_input(input_paths, step_num)
+            return copies
         paths = list(input_paths)
-        if self._in_blocks:
-            dealt = deal_pieces(paths, self._tasks())
-        else:
-            # A mapper that asks for the name of its input file gets one file.
-            dealt = [[Piece(path)] for path in paths] or [[]]
+        # A mapper of a subclass may ask for the name of its input file, so it gets one file.
+        one_each = [[Piece(path)] for path in paths] or [[]]
+        dealt = deal_pieces(paths, self._tasks()) if self._in_blocks else one_each
         for pieces, file in zip(dealt, self._yield_split_fileobjs("mapper", step_num), strict=False):
             with file:
                 write_pieces(pieces, file)
@@ -109,17 +114,22 @@ class LocalInputRunner(SimMRJobRunner):  # type: ignore[misc]  # mrjob has no ty
     # --- output
 
     def _run(self) -> None:
-        wanted = self._output_dir
+        wanted: str | None = self._output_dir
         if wanted is None:
             super()._run()
             return
         folder = Path(wanted.removeprefix("file://"))
+        created = not folder.exists()
         staging = folder / "_temporary"
-        self._output_dir = str(staging)
-        super()._run()
-        for part in sorted(staging.iterdir()):
-            part.rename(folder / part.name)
-        staging.rmdir()
+        self._output_dir: str | None = str(staging)
+        try:
+            super()._run()
+            for part in sorted(staging.iterdir()):
+                part.rename(folder / part.name)
+            staging.rmdir()
+        except BaseException:
+            shutil.rmtree(folder if created else staging, ignore_errors=True)
+            raise
         self._output_dir = str(folder)
 
     def cat_output(self) -> Iterator[bytes]:
@@ -133,7 +143,7 @@ class LocalInputRunner(SimMRJobRunner):  # type: ignore[misc]  # mrjob has no ty
 
     def _parse_task_counters(self, task_type: str, step_num: int) -> None:
         for path in sorted(self.fs.ls(self._task_stderr_paths_glob(task_type, step_num))):
-            with open(path, "rb") as stderr:
+            with Path(path).open("rb") as stderr:
                 other = parse_mr_job_stderr(stderr, self._counters[step_num])["other"]
             for line in other:
                 self._pass_on(line.rstrip("\n"))
@@ -181,8 +191,16 @@ class LocalRunner(LocalInputRunner, LocalMRJobRunner):  # type: ignore[misc]  # 
         self._processes: set[Popen[bytes]] = set()
         self._fork: bool | None = None
 
+    @classmethod
+    def _default_opts(cls) -> dict[str, Any]:
+        # mrjob would pack itself into an archive and unpack it again for each task, beside where it is installed.
+        return {**super()._default_opts(), "bootstrap_mrjob": False}
+
     def _tasks(self) -> int:
         return int(self._num_cores())
+
+    def _num_reducers(self, step_num: int) -> int:
+        return max(1, self._tasks() // 2)  # mrjob makes twice as many tasks of them
 
     def _forks(self) -> bool:
         if self._fork is None:
@@ -212,7 +230,7 @@ class LocalRunner(LocalInputRunner, LocalMRJobRunner):  # type: ignore[misc]  # 
         args = self._substep_args(step_num, task_type)
 
         def invoke(stdin: Any, stdout: Any, stderr: Any, wd: str, env: dict[str, str]) -> None:
-            process = Popen(args, stdin=stdin, stdout=stdout, stderr=stderr, cwd=wd, env=env)
+            process = Popen(args, stdin=stdin, stdout=stdout, stderr=stderr, cwd=wd, env=env)  # noqa: S603  # mrjob built them
             self._processes.add(process)
             try:
                 code = process.wait()
@@ -258,5 +276,5 @@ def runner_class(alias: str) -> Any:
 
 def _described(pieces: list[Piece]) -> dict[str, Any]:
     first = pieces[0] if pieces else Piece("")
-    length = sum(piece.length or os.path.getsize(piece.path) for piece in pieces)
+    length = sum(piece.length or Path(piece.path).stat().st_size for piece in pieces)
     return {"file": first.path, "start": first.start, "length": length, "pieces": True}

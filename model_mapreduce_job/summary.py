@@ -123,13 +123,13 @@ class Summary:
     def as_text(self) -> str:
         """The summary for people."""
         rows = [f"{self.model} {self.version}"]
-        for name in ("records", "predictions", "failures"):
-            rows.append(f"  {name:<14}{_number(getattr(self, name)):>14}")
-        for kind, times in self.failures_by_kind.items():
-            rows.append(f"    {kind:<26}{times:>12,}{self._example(kind)}")
-        for name in ("blank_lines", "byte_order_marks"):
-            if getattr(self, name):
-                rows.append(f"  {name.replace('_', ' '):<18}{getattr(self, name):>10,}")
+        rows += [f"  {name:<14}{_number(getattr(self, name)):>14}" for name in ("records", "predictions", "failures")]
+        rows += [f"    {kind:<26}{times:>12,}{self._example(kind)}" for kind, times in self.failures_by_kind.items()]
+        rows += [
+            f"  {name.replace('_', ' '):<18}{getattr(self, name):>10,}"
+            for name in ("blank_lines", "byte_order_marks")
+            if getattr(self, name)
+        ]
         rows += self._bars()
         rate = "unknown" if self.records is None else f"{self.records / self.seconds:,.0f}"
         rows.append(f"  {self.seconds:.1f} s, {rate} records/s")

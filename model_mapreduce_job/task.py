@@ -146,12 +146,13 @@ class ScoringTask:
         keyed: list[Any] = []
         for text, item in zip(texts, items, strict=True):
             key = None if isinstance(item, Failure) else self._read_key(text)
-            if key is None and not isinstance(item, Failure):
-                message = f"the record has no field {self._options.key_field!r}, which --key_field names"
-                item = Failure(item, "read", "key_field_missing", message)
             keys.append(text if key is None else key)
-            keyed.append(item)
+            keyed.append(self._without_key(item) if key is None and not isinstance(item, Failure) else item)
         return keys, keyed
+
+    def _without_key(self, record: Any) -> Failure:
+        message = f"the record has no field {self._options.key_field!r}, which --key_field names"
+        return Failure(record, "read", "key_field_missing", message)
 
     def _judge(self, source: str, failures: dict[int, Failure], texts: list[bytes]) -> None:
         """Shows the first failure of each kind; ends the task where the failures say or the user wants so."""

@@ -33,9 +33,7 @@ class Piece:
     length: int | None = None
 
 
-def read_batches(
-    paths: list[str], stdin: BinaryIO, source: str, batch_size: int
-) -> Iterator[tuple[str, list[bytes]]]:
+def read_batches(paths: list[str], stdin: BinaryIO, source: str, batch_size: int) -> Iterator[tuple[str, list[bytes]]]:
     """Batches of lines, each with the name of the file they are from.
 
     ``paths`` are read in order, ``-`` standing for ``stdin``; without any, ``stdin`` is read, which holds pieces where

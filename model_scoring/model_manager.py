@@ -78,7 +78,8 @@ def _load(spec: ModelSpec) -> MLModel:
         if model_class is None:
             known = ", ".join(sorted(name for name, value in vars(module).items() if _is_model_class(value)))
             raise SettingsError(
-                f"{where}: module {spec.module_name!r} has no class {spec.class_name!r}. Models there: {known or 'none'}."
+                f"{where}: module {spec.module_name!r} has no class {spec.class_name!r}. "
+                f"Models there: {known or 'none'}."
             )
         if isinstance(model_class, type) and not issubclass(model_class, MLModel):
             raise SettingsError(NOT_A_MODEL)

@@ -18,11 +18,56 @@ from typing import Any, BinaryIO, TextIO, cast
 
 __all__ = ["claim_stdout", "model_output_to_stderr"]
 
-_lock = threading.Lock()
-_python_depth = 0
-_python_saved: tuple[Any, Any] = (None, None)
-_descriptor_depth = 0
-_descriptor_saved = -1
+
+class _Guard:
+    """The state of the guard, of which a process has one. Python's streams and the descriptor are counted apart: a
+    door may have claimed the descriptor while a host goes on replacing ``sys.stdout``."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._streams_depth = 0
+        self._streams: tuple[Any, Any] = (None, None)
+        self._descriptor_depth = 0
+        self._descriptor = -1
+
+    def enter(self) -> None:
+        with self._lock:
+            if self._streams_depth == 0:
+                with suppress(AttributeError, ValueError, OSError):  # no stream, or a closed one
+                    sys.stdout.flush()
+                self._streams = sys.stdout, sys.stderr
+                sys.stderr = _as_text(sys.stderr)
+                sys.stdout = sys.stderr
+            self._streams_depth += 1
+            if self._descriptor_depth == 0:
+                self._descriptor = _redirect_descriptor()
+            self._descriptor_depth += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._streams_depth -= 1
+            if self._streams_depth == 0:
+                with suppress(AttributeError, ValueError, OSError):
+                    sys.stderr.flush()
+                sys.stdout, sys.stderr = self._streams
+            self._descriptor_depth -= 1
+            if self._descriptor_depth == 0 and self._descriptor >= 0:
+                _flush_c_buffers()
+                os.dup2(self._descriptor, 1)
+                os.close(self._descriptor)
+
+    def claim(self) -> BinaryIO:
+        sys.stdout.flush()
+        _flush_c_buffers()
+        output = os.dup(1)
+        os.dup2(2, 1)
+        with self._lock:
+            self._descriptor_depth += 1
+        sys.stdout = _as_text(sys.stderr)
+        return os.fdopen(output, "wb")
+
+
+_guard = _Guard()
 
 
 @contextmanager
@@ -32,11 +77,11 @@ def model_output_to_stderr() -> Iterator[None]:
     Process-wide, as descriptors are: another thread's prints go there too. May be nested and entered by several
     threads; the last one out restores. Costs about 10 µs, so it stands around batches, not records.
     """
-    _enter()
+    _guard.enter()
     try:
         yield
     finally:
-        _leave()
+        _guard.leave()
 
 
 def claim_stdout() -> BinaryIO:
@@ -45,45 +90,7 @@ def claim_stdout() -> BinaryIO:
     For a door that owns its process: threads, ``atexit`` functions and C buffers of a model write to standard error
     until the very end. Call once, before any model is loaded.
     """
-    global _descriptor_depth
-    sys.stdout.flush()
-    _flush_c_buffers()
-    output = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)
-    with _lock:
-        _descriptor_depth += 1
-    sys.stdout = _as_text(sys.stderr)
-    return cast(BinaryIO, io.BufferedWriter(output))
-
-
-def _enter() -> None:
-    global _python_depth, _python_saved, _descriptor_depth, _descriptor_saved
-    with _lock:
-        if _python_depth == 0:
-            with suppress(AttributeError, ValueError):  # no stream, or a closed one
-                sys.stdout.flush()
-            _python_saved = sys.stdout, sys.stderr
-            sys.stderr = _as_text(sys.stderr)
-            sys.stdout = sys.stderr
-        _python_depth += 1
-        if _descriptor_depth == 0:
-            _descriptor_saved = _redirect_descriptor()
-        _descriptor_depth += 1
-
-
-def _leave() -> None:
-    global _python_depth, _descriptor_depth
-    with _lock:
-        _python_depth -= 1
-        if _python_depth == 0:
-            with suppress(AttributeError, ValueError, OSError):
-                sys.stderr.flush()
-            sys.stdout, sys.stderr = _python_saved
-        _descriptor_depth -= 1
-        if _descriptor_depth == 0 and _descriptor_saved >= 0:
-            _flush_c_buffers()
-            os.dup2(_descriptor_saved, 1)
-            os.close(_descriptor_saved)
+    return _guard.claim()
 
 
 def _redirect_descriptor() -> int:
@@ -101,7 +108,7 @@ def _as_text(stream: Any) -> TextIO:
     if stream is None or isinstance(stream, io.TextIOBase) or hasattr(stream, "encoding"):
         return cast(TextIO, stream)
     # Unlike TextIOWrapper, a StreamWriter does not close the stream when it is collected.
-    return cast(TextIO, codecs.getwriter("utf-8")(stream, errors="backslashreplace"))
+    return cast(TextIO, codecs.getwriter("utf-8")(stream, "backslashreplace"))
 
 
 _libc = ctypes.CDLL(None) if os.name == "posix" else None

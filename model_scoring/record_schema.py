@@ -55,11 +55,14 @@ class _PydanticBatch:
 
     def validate(self, records: list[Any]) -> Validated:
         try:
-            validated = self._tolerant.validate_python(records)
+            return self._validate_batch(records)
         except MemoryError:
             raise
-        except Exception:  # a validator of the user's raised what pydantic does not collect; find out for which
+        except Exception:  # a validator or serializer of the user's raised what pydantic does not collect; whose?
             return _validate_each(records, self._validate_one)
+
+    def _validate_batch(self, records: list[Any]) -> Validated:
+        validated = self._tolerant.validate_python(records)
         if not any(map(is_, validated, records)):
             return self._as_dicts(validated), {}
         unchanged = [place for place, record in enumerate(records) if validated[place] is record]
@@ -78,7 +81,7 @@ class _PydanticBatch:
         except self._error as error:
             by_place: dict[int, list[Any]] = {}
             for each in error.errors(include_url=False, include_context=False, include_input=False):
-                by_place.setdefault(unchanged[each["loc"][0]], []).append(each)
+                by_place.setdefault(unchanged[int(each["loc"][0])], []).append(each)
             return {place: _failure(records[place], errors) for place, errors in by_place.items()}
         return {}
 

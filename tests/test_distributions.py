@@ -23,9 +23,7 @@ def wheel_of(tmp_path):
 
     def build(project):
         copy = tmp_path / "project"
-        shutil.copytree(
-            TOP / project, copy, ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__")
-        )
+        shutil.copytree(TOP / project, copy, ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__"))
         command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-index", "--no-build-isolation"]
         subprocess.run([*command, "--quiet", "--wheel-dir", tmp_path, copy], check=True)
         (wheel,) = tmp_path.glob("*.whl")

@@ -61,9 +61,7 @@ def test_all_the_flowers_there_are(model):
     features, classes = load_iris(return_X_y=True)
     records = [dict(zip(FIELDS, row, strict=True)) for row in features.tolist()]
     expected = [("setosa", "versicolor", "virginica")[number] for number in classes]
-    right = sum(
-        p["species"] == species for p, species in zip(model.predict_batch(records), expected, strict=True)
-    )
+    right = sum(p["species"] == species for p, species in zip(model.predict_batch(records), expected, strict=True))
     assert right >= 145
 
 
@@ -106,9 +104,7 @@ def test_every_bad_field_is_named(model):
 
 @pytest.mark.parametrize("record", [None, 1, "setosa", [5.0, 3.2, 1.2, 0.2]])
 def test_what_is_no_record_is_refused(model, record):
-    with pytest.raises(
-        MLModelSchemaValidationException, match=r"^record: Input should be a valid dictionary$"
-    ):
+    with pytest.raises(MLModelSchemaValidationException, match=r"^record: Input should be a valid dictionary$"):
         model.predict(record)
 
 

@@ -116,8 +116,7 @@ def test_a_reader_finds_a_whole_model_while_others_train(trained):
             train(gamma=gamma, model_files=trained)
 
     trainings = [
-        threading.Thread(target=train_often, args=(np.linspace(0.001, 0.1, 15) + shift,))
-        for shift in (0, 0.001)
+        threading.Thread(target=train_often, args=(np.linspace(0.001, 0.1, 15) + shift,)) for shift in (0, 0.001)
     ]
     for training in trainings:
         training.start()
@@ -170,9 +169,7 @@ def test_parameters_must_be_positive_and_finite(tmp_path, name, value):
     assert file_names(tmp_path) == []
 
 
-@pytest.mark.parametrize(
-    "arguments", [["-gamma", "0"], ["-c", "-1"], ["-gamma", "nan"], ["-c", "much"], ["-x"]]
-)
+@pytest.mark.parametrize("arguments", [["-gamma", "0"], ["-c", "-1"], ["-gamma", "nan"], ["-c", "much"], ["-x"]])
 def test_the_command_exits_with_2_on_a_bad_option(arguments, capsys):
     with pytest.raises(SystemExit) as raised:
         main(arguments)

@@ -13,7 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -157,7 +157,7 @@ def key_reader(field: str) -> Callable[[bytes], JsonText | None]:
     """
     missing = msgspec.Raw()
     record_type = msgspec.defstruct("KeyedRecord", [("key", msgspec.Raw, missing)], rename={"key": field}, gc=False)
-    decode_key = msgspec.json.Decoder(record_type).decode
+    decode_key: Callable[[bytes], Any] = msgspec.json.Decoder(record_type).decode
 
     def read_key(text: bytes) -> JsonText | None:
         key = decode_key(text).key
@@ -177,7 +177,7 @@ _encode_compact = msgspec.json.Encoder(enc_hook=_plain).encode
 
 
 # One line, a blank after each colon and comma: what json.dumps writes.
-_spaced = partial(msgspec.json.format, indent=0)
+_spaced = cast("Callable[[bytes], bytes]", partial(msgspec.json.format, indent=0))
 
 
 def encode(value: Any) -> bytes:
