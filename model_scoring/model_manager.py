@@ -34,9 +34,12 @@ class ModelManager:
             spec = ModelSpec.from_entry(entry, number)
             model = _load(spec)
             name = model.qualified_name
+            where = f"{spec.module_name}.{spec.class_name}"
+            if not isinstance(name, str) or not name:
+                raise SettingsError(f"{where}: its qualified name is {name!r}. It must be a string that is not empty.")
             if name in models:
                 raise SettingsError(
-                    f"{spec.module_name}.{spec.class_name}: its qualified name {name!r} is already that of "
+                    f"{where}: its qualified name {name!r} is already that of "
                     f"{_path(models[name])}. Qualified names must differ; remove one of the two entries."
                 )
             models[name] = model
@@ -74,6 +77,8 @@ def _load(spec: ModelSpec) -> MLModel:
                 f"{where}: module {error.name!r} is not found. Install the model's package or put its folder on "
                 f"PYTHONPATH."
             ) from error
+        except (Exception, SystemExit) as error:  # somebody else's module: whatever it raises, say which one it was
+            raise ModelError(f"{where} cannot be imported: {type(error).__name__}: {error}") from error
         model_class = getattr(module, spec.class_name, None)
         if model_class is None:
             known = ", ".join(sorted(name for name, value in vars(module).items() if _is_model_class(value)))
@@ -85,7 +90,7 @@ def _load(spec: ModelSpec) -> MLModel:
             raise SettingsError(NOT_A_MODEL)
         try:
             model = model_class(**spec.parameters)
-        except Exception as error:  # the model's own code: whatever it raises, say which model it was
+        except (Exception, SystemExit) as error:  # the model's own code: whatever it raises, say which model it was
             raise ModelError(f"{where} cannot be loaded: {type(error).__name__}: {error}") from error
     if not isinstance(model, MLModel):
         raise SettingsError(NOT_A_MODEL)

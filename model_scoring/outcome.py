@@ -50,7 +50,7 @@ class Failure:
     @property
     def reason(self) -> str:
         """One line for people."""
-        return f"{self.stage}: {self.error_type}: {self.message}"
+        return " ".join(f"{self.stage}: {self.error_type}: {self.message}".splitlines())
 
     def as_value(self) -> dict[str, str]:
         """What a door writes: stage, error type and message, each a string."""

@@ -8,7 +8,6 @@ which ``print`` and ``warnings`` raise: while the guard is up both are text.
 
 import codecs
 import ctypes
-import io
 import os
 import sys
 import threading
@@ -33,8 +32,7 @@ class _Guard:
     def enter(self) -> None:
         with self._lock:
             if self._streams_depth == 0:
-                with suppress(AttributeError, ValueError, OSError):  # no stream, or a closed one
-                    sys.stdout.flush()
+                _flush(sys.stdout, sys.__stdout__)
                 self._streams = sys.stdout, sys.stderr
                 sys.stderr = _as_text(sys.stderr)
                 sys.stdout = sys.stderr
@@ -47,8 +45,8 @@ class _Guard:
         with self._lock:
             self._streams_depth -= 1
             if self._streams_depth == 0:
-                with suppress(AttributeError, ValueError, OSError):
-                    sys.stderr.flush()
+                # A model may have kept a stream of its host's, and what it wrote there is not yet in the descriptor.
+                _flush(sys.stderr, self._streams[0], sys.__stdout__)
                 sys.stdout, sys.stderr = self._streams
             self._descriptor_depth -= 1
             if self._descriptor_depth == 0 and self._descriptor >= 0:
@@ -98,17 +96,33 @@ def _redirect_descriptor() -> int:
     _flush_c_buffers()
     try:
         saved = os.dup(1)
-        os.dup2(2, 1)
-    except OSError:  # a process without standard streams has no output that could be spoilt
+    except OSError:  # a process without standard output has none that could be spoilt
         return -1
+    try:
+        os.dup2(2, 1)
+    except OSError:  # without standard error what a model prints goes nowhere
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.close(nowhere)
     return saved
 
 
+def _flush(*streams: Any) -> None:
+    for stream in streams:
+        with suppress(AttributeError, ValueError, OSError):  # no stream, or a closed one
+            stream.flush()
+
+
 def _as_text(stream: Any) -> TextIO:
-    if stream is None or isinstance(stream, io.TextIOBase) or hasattr(stream, "encoding"):
-        return cast(TextIO, stream)
-    # Unlike TextIOWrapper, a StreamWriter does not close the stream when it is collected.
-    return cast(TextIO, codecs.getwriter("utf-8")(stream, "backslashreplace"))
+    with suppress(AttributeError, ValueError, OSError):  # no stream, or a closed one
+        try:
+            stream.write("")
+        except TypeError:  # binary
+            # Unlike TextIOWrapper, a StreamWriter does not close the stream when it is collected.
+            writer: Any = codecs.getwriter("utf-8")(stream, "backslashreplace")
+            writer.buffer = stream
+            return cast(TextIO, writer)
+    return cast(TextIO, stream)
 
 
 _libc = ctypes.CDLL(None) if os.name == "posix" else None

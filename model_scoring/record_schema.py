@@ -8,7 +8,7 @@ from collections.abc import Callable
 from operator import is_
 from typing import Annotated, Any, Literal, Union
 
-from model_scoring.outcome import Failure, describe, shorten
+from model_scoring.outcome import Failure, shorten
 
 __all__ = ["RecordSchema", "json_schema", "properties"]
 
@@ -58,11 +58,13 @@ class _PydanticBatch:
             return self._validate_batch(records)
         except MemoryError:
             raise
-        except Exception:  # a validator or serializer of the user's raised what pydantic does not collect; whose?
-            return _validate_each(records, self._validate_one)
+        except (Exception, SystemExit):  # a validator of the user's raised what pydantic does not collect; for which?
+            return _validate_each(records, self._validate_one, self._failure_of)
 
     def _validate_batch(self, records: list[Any]) -> Validated:
         validated = self._tolerant.validate_python(records)
+        if len(validated) != len(records):  # a validator may raise PydanticOmit
+            return _validate_each(records, self._validate_one, self._failure_of)
         if not any(map(is_, validated, records)):
             return self._as_dicts(validated), {}
         unchanged = [place for place, record in enumerate(records) if validated[place] is record]
@@ -86,11 +88,19 @@ class _PydanticBatch:
         return {}
 
     def _validate_one(self, record: Any) -> Any:
-        return self._as_dicts(self._strict.validate_python([record]))[0]
+        validated = self._as_dicts(self._strict.validate_python([record]))
+        if not validated:
+            raise ValueError("the input schema leaves the record out")
+        return validated[0]
+
+    def _failure_of(self, record: Any, error: BaseException) -> Failure:
+        if not isinstance(error, self._error):
+            return _raised(record, error)
+        return _failure(record, error.errors(include_url=False, include_context=False, include_input=False))
 
     def _as_dicts(self, validated: list[Any]) -> list[Any]:
         """Instances of a pydantic model or dataclass become the dicts that the contract promises."""
-        if not validated or type(validated[0]) is dict:
+        if set(map(type, validated)) <= {dict}:
             return validated
         dumped: list[Any] = self._strict.dump_python(validated)
         return dumped
@@ -112,25 +122,25 @@ def _copies(records: list[Any]) -> Validated:
     return [record.copy() if isinstance(record, dict) else record for record in records], {}
 
 
-def _validate_each(records: list[Any], validate: Callable[[Any], Any]) -> Validated:
+def _raised(record: Any, error: BaseException) -> Failure:
+    return Failure.from_exception(record, "validate", error)
+
+
+def _validate_each(
+    records: list[Any], validate: Callable[[Any], Any], failure_of: Callable[[Any, BaseException], Failure] = _raised
+) -> Validated:
     valid: list[Any] = []
     failures: dict[int, Failure] = {}
     for position, record in enumerate(records):
         try:
-            valid.append(validate(record))
+            value = validate(record)
         except MemoryError:
             raise
-        except Exception as error:  # whatever a schema raises says that this record is not valid
-            failures[position] = _failure_of(record, error)
+        except (Exception, SystemExit) as error:  # whatever a schema raises says that this record is not valid
+            failures[position] = failure_of(record, error)
+        else:
+            valid.append(value.copy() if value is record and isinstance(value, dict) else value)
     return valid, failures
-
-
-def _failure_of(record: Any, error: Exception) -> Failure:
-    errors = getattr(error, "errors", None)  # pydantic's; the schema package has a list there, or nothing
-    if callable(errors):
-        found = errors(include_url=False, include_context=False, include_input=False)
-        return _failure(record, found)
-    return Failure(record, "validate", type(error).__name__, describe(error))
 
 
 def is_schema_package(schema: Any) -> bool:

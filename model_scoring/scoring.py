@@ -78,8 +78,8 @@ class BatchScorer:
             raise
         except (Exception, SystemExit) as error:  # the model's own code: its failure is the culprit's, nobody else's
             return self._isolate(records, Failure.from_exception(None, "predict", error))
-        if len(predictions) != len(valid):
-            message = f"predict_batch answered {len(predictions)} predictions for {len(valid)} record(s)"
+        if len(predictions) != len(records):  # not len(valid): a model that drops records from its list loses count
+            message = f"predict_batch answered {len(predictions)} predictions for {len(records)} record(s)"
             return self._isolate(records, Failure(None, "predict", "WrongNumberOfPredictions", message))
         return predictions, _without_predictions(records, predictions)
 
@@ -112,6 +112,7 @@ def score(model: MLModel, records: Iterable[Any], *, batch_size: int = BATCH_SIZ
         predictions, failures = scorer.score_batch(batch)
         for position, (record, prediction) in enumerate(zip(batch, predictions, strict=True)):
             yield failures.get(position) or Prediction(record, prediction)
+        del batch, predictions, failures  # or two batches would be held while the next one is read
 
 
 def _spread(predictions: list[Any], kept: list[int], size: int) -> list[Any]:

@@ -77,6 +77,10 @@ def find_settings(default_module: str) -> Settings:
         raise SettingsError(
             f"{APP_SETTINGS}={name}: module {error.name!r} is not found. Is its folder on PYTHONPATH, or installed?"
         ) from error
+    except Exception as error:  # the user's own module: whatever it raises, say that it came from there
+        raise SettingsError(
+            f"{APP_SETTINGS}={name}: module {module_name!r} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
     chosen = getattr(module, class_name, None)
     if chosen is None:
         known = sorted(key for key, value in vars(module).items() if hasattr(value, "models"))

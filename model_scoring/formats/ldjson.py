@@ -101,19 +101,18 @@ def _read_one_by_one(lines: list[bytes]) -> ReadLines:
 def read_line(line: bytes) -> tuple[bytes, dict[str, Any] | Failure | None, bool]:
     """The record's text, the record (a ``Failure`` for what is none, None for a blank line), and whether a byte order
     mark stood before it."""
+    text = line.removeprefix(BYTE_ORDER_MARK)
+    return text, _read_text(text), len(text) < len(line)
+
+
+def _read_text(text: bytes) -> dict[str, Any] | Failure | None:
     try:
-        value = decode(line)
+        value = decode(text)
     except _UNREADABLE as error:
-        if line.startswith(BYTE_ORDER_MARK):
-            text, item, _ = read_line(line[len(BYTE_ORDER_MARK) :])
-            return text, item, True
-        if not line.strip():
-            return line, None, False
-        return line, Failure(line, "read", *_unreadable(line, error)), False
+        return Failure(text, "read", *_unreadable(text, error)) if text.strip() else None
     if type(value) is dict:
-        return line, value, False
-    message = f"a record is a JSON object, this is {_JSON_NAMES[type(value)]}"
-    return line, Failure(line, "read", "not_an_object", message), False
+        return value
+    return Failure(text, "read", "not_an_object", f"a record is a JSON object, this is {_JSON_NAMES[type(value)]}")
 
 
 _JSON_NAMES = {
@@ -201,7 +200,9 @@ def _holds_nonfinite(value: Any) -> bool:
         return any(map(_holds_nonfinite, value.values()))
     if isinstance(value, list | tuple | set | frozenset):
         return any(map(_holds_nonfinite, value))
-    return hasattr(value, "tolist") and _holds_nonfinite(value.tolist())
+    if value is None or isinstance(value, str | int):
+        return False
+    return _holds_nonfinite(msgspec.to_builtins(value, enc_hook=_plain))  # a dataclass, an array, a date, …
 
 
 class PredictionEncoder:

@@ -103,11 +103,16 @@ def batch_lines(blocks: Iterable[bytes], batch_size: int) -> Iterator[list[bytes
         lines.append(b"".join(unfinished))
         unfinished = [rest.pop()]
         lines += rest
-        while len(lines) >= batch_size or (lines and held >= BATCH_BYTES):
-            yield lines[:batch_size]
-            del lines[:batch_size]
+        full = len(lines) if held >= BATCH_BYTES else len(lines) - len(lines) % batch_size
+        if full:
+            yield from _split(lines[:full], batch_size)
+            del lines[:full]
             held = 0
     if unfinished and any(unfinished):
         lines.append(b"".join(unfinished))
+    yield from _split(lines, batch_size)
+
+
+def _split(lines: list[bytes], batch_size: int) -> Iterator[list[bytes]]:
     for position in range(0, len(lines), batch_size):
         yield lines[position : position + batch_size]
