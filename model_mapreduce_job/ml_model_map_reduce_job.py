@@ -93,7 +93,10 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
         with command_line.reported_errors(True):
             job = cls()  # ends here when it is asked for help
             job._stdout = output or claim_stdout()
-            job.execute()
+            try:
+                job.execute()
+            finally:
+                job.stdout.flush()  # mrjob leaves that to the end of the process, which knows only sys.stdout
 
     def run_job(self) -> None:
         """Runs all steps, checks that no record was lost, and prints a summary to standard error."""

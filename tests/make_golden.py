@@ -56,7 +56,7 @@ DIRTY = [
     b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
     GOOD,
     GOOD,
-    b'{"tags": {"x": [1, {"y": null}]}, "sepal_length": 7.9, "sepal_width": 3.8, "petal_length": 6.4, "petal_width": 2}',
+    b'{"tags": [{"y": null}], "sepal_length": 7.9, "sepal_width": 3.8, "petal_length": 6.4, "petal_width": 2}',
     b'{"petal_width": 0.2, "petal_width": 2.1, "sepal_length": 6.8, "sepal_width": 3.0, "petal_length": 5.5}',
     GOOD.replace(b"5.0", b"5e0"),
 ]
