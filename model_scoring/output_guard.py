@@ -11,6 +11,7 @@ import ctypes
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, TextIO, cast
@@ -77,9 +78,21 @@ def model_output_to_stderr() -> Iterator[None]:
     """
     _guard.enter()
     try:
-        yield
+        with _warnings_that_warn():
+            yield
     finally:
         _guard.leave()
+
+
+@contextmanager
+def _warnings_that_warn() -> Iterator[None]:
+    """A warning is no failure, whatever the process does with warnings of its own."""
+    if not any(action == "error" for action, *_ in warnings.filters):
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        yield
 
 
 def claim_stdout() -> BinaryIO:

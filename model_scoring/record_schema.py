@@ -49,7 +49,10 @@ class _PydanticBatch:
         self._strict: TypeAdapter[list[Any]] = TypeAdapter(list[schema])
         # What is not valid comes through as the very object that went in, and pydantic goes on with the next record.
         # So one call serves a batch with failures too, at a twentieth more for one without.
-        tolerant: Any = Annotated[Union[schema, Any], Field(union_mode="left_to_right")]  # noqa: UP007  # any schema
+        # The annotation means nothing to pydantic. It keeps typing from merging a union, which chooses among its own,
+        # into this one, and from making plain Any of an Any.
+        whole: Any = Annotated[schema, "whole"]
+        tolerant: Any = Annotated[Union[whole, Any], Field(union_mode="left_to_right")]  # noqa: UP007  # any schema
         self._tolerant: TypeAdapter[list[Any]] = TypeAdapter(list[tolerant])
         self._error = ValidationError
 
