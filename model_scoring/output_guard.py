@@ -111,12 +111,12 @@ def _redirect_descriptor() -> int:
         saved = os.dup(1)
     except OSError:  # a process without standard output has none that could be spoilt
         return -1
-    try:
-        os.dup2(2, 1)
-    except OSError:  # without standard error what a model prints goes nowhere
+    if saved == 2:  # there was no standard error: what would go there goes nowhere
+        saved = os.dup(1)
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
         os.close(nowhere)
+    os.dup2(2, 1)
     return saved
 
 
