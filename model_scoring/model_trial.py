@@ -36,6 +36,11 @@ class Trial:
     def of(cls, model: MLModel, records: Iterable[Any] | None) -> "Trial":
         schema = RecordSchema(model.input_schema)
         given = _samples(model) if records is None else list(records)
+        for record in given:
+            if not isinstance(record, dict):
+                raise NoTrialError(
+                    f"{shown(record)} is no record: records are dicts, and the input schema's samples too."
+                )
         _, failures = schema.validate(copy.deepcopy(given))
         valid = [record for place, record in enumerate(given) if place not in failures]
         if not valid:

@@ -1,4 +1,4 @@
-"""What a model prints, by whatever way, ends at stderr; results on stdout stay whole. Seen from outside, in processes."""
+"""What a model prints ends at stderr, by whatever way; results on stdout stay whole. Seen from outside."""
 
 import os
 import subprocess
