@@ -215,6 +215,8 @@ def test_a_true_difference_is_found(one, other):
             [{"x": "a"}],
             "None of the 1 record(s) passed is valid; the first, {'x': 'a'}: validate: float_parsing",
         ),
+        (with_attributes(input_schema=schema.Schema([str])), None, "['abc'] is no record: records are dicts"),
+        (Named(), [5], "5 is no record: records are dicts"),
         (Batching(), [{"x": -1.0}], "predict raises on every one of 1 valid record(s)"),
     ],
 )
