@@ -40,6 +40,8 @@ def progress_bar(runner: Any, stderr: BinaryIO) -> Iterator[None]:
             done.set()
             if watcher.is_alive():
                 watcher.join()
+            bar.total = bar.n  # it was an estimate
+            bar.refresh()
 
 
 def _watch(runner: Any, bar: Any, done: threading.Event) -> None:

@@ -83,7 +83,7 @@ class ScoringTask:
             failures |= {place: replace(failure, record=items[place]) for place, failure in unwritable.items()}
             if failures:
                 self._judge(source, failures, read.texts)
-            output.write(self._block(keys, encoded, failures))
+            output.write(self._block(keys, encoded, failures, read.texts))
             output.flush()
             self._counters.add_outcomes(predictions, failures.values(), self._encoder.tally)
             self._counters.flush()
@@ -173,25 +173,26 @@ class ScoringTask:
                 "The model or its input is not what it should be; --max_failure_ratio 1 lets such a job go on."
             )
 
-    def _block(self, keys: list[bytes], encoded: list[bytes], failures: dict[int, Failure]) -> bytes:
+    def _block(
+        self, keys: list[bytes], encoded: list[bytes], failures: dict[int, Failure], texts: list[bytes]
+    ) -> bytes:
         if self._lines is not None:
-            return self._ldjson_block(keys, encoded, failures)
+            return self._ldjson_block(texts, encoded, failures)
         if failures:
-            keys, encoded = self._with_failures(keys, encoded, failures)
+            keys, encoded = self._with_failures(keys, encoded, failures, texts)
         block = _joined(keys, b"\t", encoded, b"\n")
         if block.count(b"\t") != len(keys) or b"\r" in block:
             block = _joined(list(map(record_key, keys)), b"\t", encoded, b"\n")
         return block
 
     def _with_failures(
-        self, keys: list[bytes], encoded: list[bytes], failures: dict[int, Failure]
+        self, keys: list[bytes], encoded: list[bytes], failures: dict[int, Failure], texts: list[bytes]
     ) -> tuple[list[bytes], list[bytes]]:
         keys, encoded = keys.copy(), encoded.copy()
         detailed = self._options.on_failure == "detail"
         for place, failure in failures.items():
             encoded[place] = encode(failure.as_value()) if detailed else b"null"
-            if isinstance(failure.record, bytes):
-                keys[place] = failure_key(failure.record)
+            keys[place] = failure_key(failure.record) if isinstance(failure.record, bytes) else texts[place]
         return keys, encoded
 
     def _ldjson_block(self, texts: list[bytes], encoded: list[bytes], failures: dict[int, Failure]) -> bytes:
