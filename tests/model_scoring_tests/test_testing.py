@@ -126,6 +126,18 @@ class Remembering(Named):
         return double(data)
 
 
+class RememberingBatches(WithoutSchema):
+    """A bad record in a batch leaves the next batches broken."""
+
+    spoilt = False
+
+    def predict_batch(self, records):
+        if any(not isinstance(record.get("x"), float) for record in records):
+            self.spoilt = True
+            raise ValueError("no number")
+        return [{"double": 0.0}] * len(records) if self.spoilt else doubles(records)
+
+
 class Mutating(Batching):
     def predict_batch(self, records):
         answers = super().predict_batch(records)
@@ -179,6 +191,7 @@ def rank(records):
         (Mutating(), "predict_batch changes the records"),
         (Counting(), "after the bad record {}"),
         (Remembering(), "after the bad record {}"),
+        (RememberingBatches(), "after the bad record {}"),
         (answering(lambda record: {"double": float(record.get("x", 0.0) != "")}), "which the input schema refuses"),
     ],
 )
