@@ -49,7 +49,7 @@ def launch(job: Any, model: Any) -> None:
         summary.add_counters(_counters(runner))
         summary.examples = getattr(runner, "examples", {})
         if job.counts_add_up():
-            summary.check_sums()
+            summary.check_sums(must_be_known=isinstance(runner, LocalInputRunner))
         if job._should_cat_output():
             for block in runner.cat_output():
                 job.stdout.write(block)

@@ -181,6 +181,7 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
         if len(steps) != 1 or not isinstance(steps[0], MRStep) or not self._predicts(steps[0]):
             return False
         alone = steps[0].description(0) == {"type": "streaming", "mapper": {"type": "script"}}
+        alone = alone and not steps[0]["mapper_init"] and not steps[0]["mapper_final"]
         return alone and all(getattr(type(self), name) is getattr(MLModelMapReduceJob, name) for name in _BLOCK_NAMES)
 
     def counts_add_up(self) -> bool:

@@ -63,8 +63,16 @@ class Summary:
         """Lines that are no blank lines; None where it is not known."""
         return None if self.lines is None or self.blank_lines is None else self.lines - self.blank_lines
 
-    def check_sums(self) -> None:
-        """Raises ``LostRecordsError`` when what went in and what came out do not add up."""
+    def check_sums(self, *, must_be_known: bool) -> None:
+        """Raises ``LostRecordsError`` when what went in and what came out do not add up.
+
+        ``must_be_known`` says that the runner does deliver counters, so that none means that no task has run.
+        """
+        if must_be_known and self.records is None:
+            raise LostRecordsError(
+                "the tasks have counted nothing, so they have not run. Does the job's script end with "
+                "`if __name__ == '__main__': YourJob.run()`?"
+            )
         if self.records is None or self.predictions is None or self.failures is None:
             return
         written = self.predictions + self.failures
