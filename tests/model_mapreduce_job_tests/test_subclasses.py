@@ -2,6 +2,7 @@
 
 import json
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from mrjob.step import MRStep
 from model_mapreduce_job.ml_model_map_reduce_job import MLModelMapReduceJob
 from model_scoring.errors import LostRecordsError
 from model_scoring.formats.ldjson import decode
-from tests.model_mapreduce_job_tests.jobs import DATA, GOLDEN, GOOD, IRIS, failing, loaded, run_here
+from tests.model_mapreduce_job_tests.jobs import DATA, GOLDEN, GOOD, IRIS, failing, loaded, run_command, run_here
 
 RECORD = decode(GOOD)
 BAD = {**RECORD, "petal_width": "asd"}
@@ -154,11 +155,18 @@ def test_counts_that_do_not_add_up_fail_the_job() -> None:
     assert ran.output == b""
 
 
-def test_a_script_that_never_runs_its_job_is_no_success() -> None:
-    # This file does not end with a call of run(), so the tasks of -r local read nothing and write nothing.
-    ran = run_here(*IRIS, "-r", "local", stdin=GOOD, job_class=Counted)
-    assert isinstance(ran.error, LostRecordsError)
-    assert "YourJob.run()" in str(ran.error)
+def test_a_script_that_never_runs_its_job_is_no_success(tmp_path: Path) -> None:
+    script = tmp_path / "job.py"
+    script.write_text(
+        "import sys\n"
+        "from model_mapreduce_job.ml_model_map_reduce_job import MLModelMapReduceJob\n"
+        "if '--mapper' not in sys.argv:\n"
+        "    MLModelMapReduceJob.mr_job_script = classmethod(lambda cls: __file__)\n"
+        "    MLModelMapReduceJob.run()\n"
+    )
+    ran = run_command(*IRIS, "-r", "local", "--cmdenv", "A=b", "data/input.ldjson", command=(str(script),))
+    assert (ran.returncode, ran.stdout) == (1, b"")
+    assert b"YourJob.run()" in ran.stderr
 
 
 def test_batches_reach_the_model_whole() -> None:
