@@ -45,7 +45,9 @@ class _PydanticBatch:
     def __init__(self, schema: Any) -> None:
         # Imported here: a task whose model has no pydantic schema does without its import time.
         from pydantic import Field, TypeAdapter, ValidationError
+        from typing_extensions import is_typeddict
 
+        self._gives_dicts = is_typeddict(schema)
         self._strict: TypeAdapter[list[Any]] = TypeAdapter(list[schema])
         # What is not valid comes through as the very object that went in, and pydantic goes on with the next record.
         # So one call serves a batch with failures too, at a twentieth more for one without.
@@ -103,7 +105,7 @@ class _PydanticBatch:
 
     def _as_dicts(self, validated: list[Any]) -> list[Any]:
         """Instances of a pydantic model or dataclass become the dicts that the contract promises."""
-        if set(map(type, validated)) <= {dict}:
+        if self._gives_dicts or set(map(type, validated)) <= {dict}:
             return validated
         dumped: list[Any] = self._strict.dump_python(validated)
         return dumped
