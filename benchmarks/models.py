@@ -1,6 +1,7 @@
 """The models that are measured: three of different cost on the iris records, behind the contract.
 
-``python -m benchmarks.models FOLDER`` trains them into a folder; ``BENCHMARK_MODELS`` names it to the processes measured.
+``python -m benchmarks.models FOLDER`` trains them into a folder; ``BENCHMARK_MODELS`` names it to the processes that
+are measured.
 """
 
 import os

@@ -9,13 +9,14 @@ import builtins
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import Any
 
 from ml_model_abc import MLModel, MLModelException, MLModelSchemaValidationException
 from model_scoring.outcome import Failure
 from model_scoring.record_schema import json_schema, properties
 
-__all__ = ["GROUP", "LIMIT", "FailureKinds", "Labels", "TaskCounters"]
+__all__ = ["GROUP", "LIMIT", "FailureKinds", "Labels", "TaskCounters", "failure_likeness"]
 
 GROUP = "model scoring"
 LIMIT = 40
@@ -47,12 +48,23 @@ _PREDICT_KINDS = (
 _PREDICT_BASES = vars(builtins) | {kind.__name__: kind for kind in (MLModelException, MLModelSchemaValidationException)}
 
 
+# All that the kind of a failure depends on.
+failure_likeness = attrgetter("stage", "error_type", "field", "base_type")
+
+
 class FailureKinds:
     """Names the kind of a failure of one model, from a list fixed by the model's input schema."""
 
     def __init__(self, model: MLModel) -> None:
         fields = list(properties(_json_schema(model.input_schema, "input")))
         self._fields = frozenset(fields) if len(fields) <= COUNTED_FIELDS else None
+
+    def count(self, failures: Iterable[Failure]) -> dict[str, int]:
+        """How many failures there are of each kind."""
+        counted: Counter[str] = Counter()
+        for likeness, times in Counter(map(failure_likeness, failures)).items():
+            counted[self.name(Failure(None, likeness[0], likeness[1], "", *likeness[2:]))] += times
+        return counted
 
     def name(self, failure: Failure) -> str:
         """``stage kind``, for instance ``validate petal_width``."""
@@ -170,10 +182,10 @@ class TaskCounters:
         self, predictions: list[Any], failures: Iterable[Failure], tally: Counter[bytes] | None = None
     ) -> None:
         """Counts what has been written: as many outcomes as ``predictions`` has places."""
-        failed = Counter(self.kinds.name(failure) for failure in failures)
-        self._pending[PREDICTIONS] += len(predictions) - failed.total()
+        failed = self.kinds.count(failures)
+        self._pending[PREDICTIONS] += len(predictions) - sum(failed.values())
         if failed:
-            self._pending[FAILURES] += failed.total()
+            self._pending[FAILURES] += sum(failed.values())
             for kind, times in failed.items():
                 self._pending[FAILURE_PREFIX + kind] += times
         self._pending.update(self._labels.count(predictions, tally))

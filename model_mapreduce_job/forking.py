@@ -8,6 +8,7 @@ danger, it prepares for forks; those of any other library are taken for one.
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 import warnings
@@ -25,7 +26,7 @@ POLL_SECONDS = 0.005
 
 def fork_is_safe() -> bool:
     """Whether this process has no thread but its own and OpenBLAS's."""
-    if not _THREADS.is_dir():
+    if not _THREADS.is_dir() or threading.active_count() > 1:
         return False
     return len(list(_THREADS.iterdir())) <= 1 + _openblas_threads()
 

@@ -247,7 +247,7 @@ class LocalRunner(LocalInputRunner, LocalMRJobRunner):  # type: ignore[misc]  # 
         def invoke(stdin: Any, stdout: Any, stderr: Any, wd: str, env: dict[str, str]) -> None:
             os.dup2(stderr.fileno(), 2)
             os.dup2(2, 1)
-            sys.stdout = sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: PTH123, SIM115
+            sys.stdout = sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
             os.environ.clear()
             os.environ.update(env)
             os.chdir(wd)

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any, BinaryIO
 
 from ml_model_abc import MLModel
-from model_mapreduce_job.counters import TaskCounters
+from model_mapreduce_job.counters import TaskCounters, failure_likeness
 from model_mapreduce_job.examples import example_line
 from model_mapreduce_job.protocols import (
     BLANK,
@@ -63,6 +63,7 @@ class ScoringTask:
             else None
         )
         self._kinds_shown: set[str] = set()
+        self._likenesses_seen: set[Any] = set()
         self._failed = 0
         self._hopeful = options.max_failure_ratio is not None
 
@@ -156,6 +157,19 @@ class ScoringTask:
 
     def _judge(self, source: str, failures: dict[int, Failure], texts: list[bytes]) -> None:
         """Shows the first failure of each kind; ends the task where the failures say or the user wants so."""
+        likenesses = set(map(failure_likeness, failures.values()))
+        if not likenesses <= self._likenesses_seen:
+            self._likenesses_seen |= likenesses
+            self._show(source, failures, texts)
+        self._failed += len(failures)
+        if not self._hopeful and len(failures) == len(texts) and self._failed >= HOPELESS_RECORDS:
+            raise ModelError(
+                f"the first {self._failed:,} records of a task all failed, the last of them with "
+                f"{failures[max(failures)].reason}. "
+                "The model or its input is not what it should be; --max_failure_ratio 1 lets such a job go on."
+            )
+
+    def _show(self, source: str, failures: dict[int, Failure], texts: list[bytes]) -> None:
         for place in sorted(failures):
             failure = failures[place]
             kind = self._counters.kinds.name(failure)
@@ -166,12 +180,6 @@ class ScoringTask:
                 raise RecordFailedError(source, text, failure.reason)
             self._kinds_shown.add(kind)
             self._write_message(example_line(kind, failure, source, text))
-        self._failed += len(failures)
-        if not self._hopeful and len(failures) == len(texts) and self._failed >= HOPELESS_RECORDS:
-            raise ModelError(
-                f"the first {self._failed:,} records of a task all failed, the last of them with {failure.reason}. "
-                "The model or its input is not what it should be; --max_failure_ratio 1 lets such a job go on."
-            )
 
     def _block(
         self, keys: list[bytes], encoded: list[bytes], failures: dict[int, Failure], texts: list[bytes]

@@ -5,7 +5,8 @@ so that the package need not be installed) and None. A new kind is one more bran
 """
 
 from collections.abc import Callable
-from operator import is_
+from itertools import compress
+from operator import is_, is_not
 from typing import Annotated, Any, Literal, Union
 
 from model_scoring.outcome import Failure, shorten
@@ -72,8 +73,10 @@ class _PydanticBatch:
             return _validate_each(records, self._validate_one, self._failure_of)
         if not any(map(is_, validated, records)):
             return self._as_dicts(validated), {}
-        unchanged = [place for place, record in enumerate(records) if validated[place] is record]
+        unchanged = list(compress(range(len(records)), map(is_, validated, records)))
         failures = self._failures(records, unchanged)
+        if len(failures) == len(unchanged):
+            return self._as_dicts(list(compress(validated, map(is_not, validated, records)))), failures
         valid = [
             value.copy() if value is record and isinstance(value, dict) else value
             for place, (value, record) in enumerate(zip(validated, records, strict=True))
@@ -112,15 +115,21 @@ class _PydanticBatch:
 
 
 def _failure(record: Any, errors: list[Any]) -> Failure:
-    sentences = [
-        f"{'.'.join(map(str, each['loc'][1:]))}: {each['msg']}" if each["loc"][1:] else each["msg"]
-        for each in errors[:QUOTED_ERRORS]
-    ]
+    sentences = list(map(_sentence, errors[:QUOTED_ERRORS]))
     if len(errors) > QUOTED_ERRORS:
         sentences.append(f"and {len(errors) - QUOTED_ERRORS} more")
-    first = errors[0]
-    field = str(first["loc"][1]) if first["loc"][1:] else None
-    return Failure(record, "validate", first["type"], shorten("; ".join(sentences)), field)
+    location = errors[0]["loc"]
+    field = str(location[1]) if len(location) > 1 else None
+    return Failure(record, "validate", errors[0]["type"], shorten("; ".join(sentences)), field)
+
+
+def _sentence(error: Any) -> str:
+    """``field.inner: what is wrong``; a location starts with the record's place in its batch, which says nothing."""
+    location = error["loc"]
+    if len(location) == 2:
+        return f"{location[1]}: {error['msg']}"
+    message: str = error["msg"]
+    return f"{'.'.join(map(str, location[1:]))}: {message}" if len(location) > 2 else message
 
 
 def _copies(records: list[Any]) -> Validated:

@@ -5,9 +5,9 @@ records aside, and asks the model once for the rest; only a model that raises, o
 its batch halved until the culprit stands alone. ``score`` is the same for a stream.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from itertools import islice
+from itertools import compress, islice
 from typing import Any
 
 from ml_model_abc import MLModel
@@ -41,20 +41,14 @@ class BatchScorer:
         if Failure not in set(map(type, items)):
             return self._score_records(items)
         failures = {position: item for position, item in enumerate(items) if type(item) is Failure}
-        kept = [position for position in range(len(items)) if position not in failures]
-        predictions, more = self._score_records([items[position] for position in kept])
-        failures.update((kept[position], failure) for position, failure in more.items())
-        return _spread(predictions, kept, len(items)), failures
+        return _without(items, failures, self._score_records)
 
     def _score_records(self, records: list[Any]) -> tuple[list[Any], dict[int, Failure]]:
         with model_output_to_stderr():
             valid, failures = self._schema.validate(records)
             if not failures:
                 return self._predict(records, valid)
-            kept = [position for position in range(len(records)) if position not in failures]
-            predictions, more = self._predict([records[position] for position in kept], valid)
-        failures.update((kept[position], failure) for position, failure in more.items())
-        return _spread(predictions, kept, len(records)), failures
+            return _without(records, failures, lambda kept: self._predict(kept, valid))
 
     def _predict_each(self, records: list[Any], valid: list[Any]) -> tuple[list[Any], dict[int, Failure]]:
         predictions: list[Any] = []
@@ -115,15 +109,35 @@ def score(model: MLModel, records: Iterable[Any], *, batch_size: int = BATCH_SIZ
         del batch, predictions, failures  # or two batches would be held while the next one is read
 
 
-def _spread(predictions: list[Any], kept: list[int], size: int) -> list[Any]:
-    """``predictions`` at the positions ``kept`` of a list of ``size``, None elsewhere."""
-    spread = [None] * size
-    for position, prediction in zip(kept, predictions, strict=True):
-        spread[position] = prediction
-    return spread
+Scored = tuple[list[Any], dict[int, Failure]]
+
+
+def _without(records: list[Any], failures: dict[int, Failure], score_kept: Callable[[list[Any]], Scored]) -> Scored:
+    """Scores the records that have not failed, and puts everything back in its place, None where there is a failure.
+
+    Loops over the failures, not over the records: a batch has few of them.
+    """
+    places = sorted(failures)
+    is_kept = [True] * len(records)
+    for place in places:
+        is_kept[place] = False
+    predictions, more = score_kept(list(compress(records, is_kept)))
+    spread: list[Any] = []
+    taken = 0
+    for before, place in enumerate(places):
+        spread += predictions[taken : place - before]
+        spread.append(None)
+        taken = place - before
+    spread += predictions[taken:]
+    if more:
+        kept = list(compress(range(len(records)), is_kept))
+        failures = failures | {kept[place]: failure for place, failure in more.items()}
+    return spread, failures
 
 
 def _without_predictions(records: list[Any], predictions: list[Any]) -> dict[int, Failure]:
+    if type(None) not in set(map(type, predictions)):
+        return {}
     missing = [position for position, prediction in enumerate(predictions) if prediction is None]
     return {
         position: Failure(records[position], "predict", "NoPrediction", "the model answered None")

@@ -53,9 +53,7 @@ class Ran:
         return self.output.split(b"\n")[:-1]
 
 
-def run_here(
-    *arguments: object, stdin: bytes = b"", job_class: type[MLModelMapReduceJob] = MLModelMapReduceJob
-) -> Ran:
+def run_here(*arguments: object, stdin: bytes = b"", job_class: type[MLModelMapReduceJob] = MLModelMapReduceJob) -> Ran:
     """Runs a whole job in this process, with input from ``stdin`` unless ``arguments`` name files."""
     job = job_class(["--no-conf", *map(str, arguments)])
     job.sandbox(stdin=BytesIO(stdin))

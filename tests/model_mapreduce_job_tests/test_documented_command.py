@@ -37,7 +37,9 @@ def test_the_module_and_the_installed_command_do_the_same() -> None:
 
 def test_help_works_by_itself_even_where_the_settings_do_not() -> None:
     for command in ((), ("-m", "model_mapreduce_job")):
-        ran = run_command("--help", environment={"APP_SETTINGS": "NoSuchConfig"}, **({"command": command} if command else {}))
+        ran = run_command(
+            "--help", environment={"APP_SETTINGS": "NoSuchConfig"}, **({"command": command} if command else {})
+        )
         assert ran.returncode == 0, ran.stderr
         for option in ("--model_qualified_name", "--on_failure", "--max_failure_ratio", "--key_field", "--preflight"):
             assert option in ran.stdout.decode()

@@ -113,7 +113,7 @@ def test_exact_duplicates_come_out_as_often_as_they_went_in() -> None:
 def test_the_original_bytes_of_what_is_no_record_can_be_had_back() -> None:
     import base64
 
-    raw = [b"tab\t, CR \r, quote \"", b"\xff\x00\xfe", b"{\"a\": NaN}", b"\x85\xa0", "\u2028 é".encode(), b"x\r"]
+    raw = [b'tab\t, CR \r, quote "', b"\xff\x00\xfe", b'{"a": NaN}', b"\x85\xa0", "\u2028 é".encode(), b"x\r"]
     ran = run_here(*IRIS, "--max_failure_ratio", 1, stdin=b"\n".join(raw))
     keys = [json.loads(line.split(b"\t")[0]) for line in ran.lines]
     back = [base64.b64decode(key["base64"]) if isinstance(key, dict) else key.encode() for key in keys]

@@ -209,7 +209,9 @@ def test_preflight_changes_nothing_of_the_output(tmp_path: Path) -> None:
 
 
 def test_preflight_is_on_by_default_on_clusters_only() -> None:
-    found = {runner: MLModelMapReduceJob([*IRIS, "-r", runner]).options.preflight for runner in ("hadoop", "emr", "local")}
+    found = {
+        runner: MLModelMapReduceJob([*IRIS, "-r", runner]).options.preflight for runner in ("hadoop", "emr", "local")
+    }
     assert found == {"hadoop": 1000, "emr": 1000, "local": 0}
 
 
@@ -217,7 +219,21 @@ def test_preflight_is_on_by_default_on_clusters_only() -> None:
 
 
 def test_every_way_a_model_can_fail_costs_only_its_record() -> None:
-    kinds = ("raise", "", "type_error", "exit", "", "wrong_number", "none", "nan", "unserialisable", "mutate", "", "print", "warn")
+    kinds = (
+        "raise",
+        "",
+        "type_error",
+        "exit",
+        "",
+        "wrong_number",
+        "none",
+        "nan",
+        "unserialisable",
+        "mutate",
+        "",
+        "print",
+        "warn",
+    )
     with loaded(failing()):
         ran = run_here(*FAILING, stdin=records(*kinds))
     predicted = [number for number, kind in enumerate(kinds) if kind in ("", "print", "warn")]

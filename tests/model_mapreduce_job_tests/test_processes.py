@@ -37,7 +37,16 @@ def test_nothing_overrides_the_launchers_choice_on_the_way(tmp_path: Path) -> No
     conf.write_text(
         "runners:\n  local:\n    cmdenv: {APP_SETTINGS: ProdConfig}\n    setup: [export APP_SETTINGS=ProdConfig]\n"
     )
-    arguments = ("--model_qualified_name", "failing", "-r", "local", "--conf-path", conf, "--cmdenv", "APP_SETTINGS=BetaConfig")
+    arguments = (
+        "--model_qualified_name",
+        "failing",
+        "-r",
+        "local",
+        "--conf-path",
+        conf,
+        "--cmdenv",
+        "APP_SETTINGS=BetaConfig",
+    )
     ran = run_command(*arguments, environment={"APP_SETTINGS": OWN + "OnlyFailing"}, stdin=b'{"value": 1}')
     assert (ran.returncode, ran.stdout) == (0, b'{"value": 1}\t{"double": 2.0}\n'), ran.stderr
 
@@ -45,7 +54,7 @@ def test_nothing_overrides_the_launchers_choice_on_the_way(tmp_path: Path) -> No
 def test_the_choice_is_handed_to_cluster_runners() -> None:
     code = (
         "from model_mapreduce_job.ml_model_map_reduce_job import MLModelMapReduceJob as Job\n"
-        "job = Job(['--no-conf', '--model_qualified_name', 'iris_model', '-r', 'hadoop', '--cmdenv', 'APP_SETTINGS=X'])\n"
+        "job = Job(['--no-conf', '--model_qualified_name', 'iris_model', '-r', 'hadoop', '--cmdenv', 'A=B'])\n"
         "kwargs = job._runner_kwargs()\n"
         "print(kwargs['cmdenv']['MODEL_SCORING_LAUNCHER_SETTINGS'], len(job.dirs()), len(job.files()))\n"
     )
@@ -63,7 +72,13 @@ def test_the_shipped_folders_and_files_exist() -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_what_a_model_prints_never_reaches_the_output(way: str) -> None:
     ran = run_command(
-        "--model_qualified_name", "noisy", *WAYS[way], "--batch_size", "1", environment={"APP_SETTINGS": OWN + "Noisy"}, stdin=VALUES
+        "--model_qualified_name",
+        "noisy",
+        *WAYS[way],
+        "--batch_size",
+        "1",
+        environment={"APP_SETTINGS": OWN + "Noisy"},
+        stdin=VALUES,
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == b'{"value": 1}\t{"value": 1}\n{"value": 2}\t{"value": 2}\n'
@@ -74,7 +89,12 @@ def test_what_a_model_prints_never_reaches_the_output(way: str) -> None:
 
 def test_what_a_model_prints_in_a_map_task_by_itself() -> None:
     ran = run_command(
-        "--model_qualified_name", "noisy", "--mapper", "--step-num=0", environment={"APP_SETTINGS": OWN + "Noisy"}, stdin=VALUES
+        "--model_qualified_name",
+        "noisy",
+        "--mapper",
+        "--step-num=0",
+        environment={"APP_SETTINGS": OWN + "Noisy"},
+        stdin=VALUES,
     )
     assert ran.stdout == b'{"value": 1}\t{"value": 1}\n{"value": 2}\t{"value": 2}\n'
     assert b"NOISE at exit" in ran.stderr
@@ -85,8 +105,15 @@ def test_what_a_model_prints_in_a_map_task_by_itself() -> None:
 def test_a_task_that_dies_with_status_0_fails_the_job_loudly(way: str, tmp_path: Path) -> None:
     data = VALUES * 1000 + b'{"value": "die"}\n' + VALUES * 1000
     ran = run_command(
-        "--model_qualified_name", "dying", *WAYS[way], "--batch_size", 100, "-o", tmp_path / "out",
-        environment={"APP_SETTINGS": OWN + "Dying"}, stdin=data,
+        "--model_qualified_name",
+        "dying",
+        *WAYS[way],
+        "--batch_size",
+        100,
+        "-o",
+        tmp_path / "out",
+        environment={"APP_SETTINGS": OWN + "Dying"},
+        stdin=data,
     )
     assert ran.returncode == 1
     assert b"LostRecordsError" in ran.stderr
@@ -115,7 +142,17 @@ def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
 def test_interrupted(runner: str, tmp_path: Path) -> None:
     settings = {"APP_SETTINGS": "tests.model_mapreduce_job_tests.slow_settings.Slow"}
     process = subprocess.Popen(
-        [sys.executable, SCRIPT, "--model_qualified_name", "slow", "-r", runner, "data/input.ldjson", "-o", tmp_path / "out"],
+        [
+            sys.executable,
+            SCRIPT,
+            "--model_qualified_name",
+            "slow",
+            "-r",
+            runner,
+            "data/input.ldjson",
+            "-o",
+            tmp_path / "out",
+        ],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": "./"} | settings,
         stderr=subprocess.PIPE,

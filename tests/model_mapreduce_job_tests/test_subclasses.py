@@ -175,7 +175,7 @@ def test_batches_reach_the_model_whole() -> None:
     with loaded(failing()):
         job = MLModelMapReduceJob(["--no-conf", "--model_qualified_name", "failing", "--batch_size", "10"])
         predict = job._model.predict_batch
-        job._model.predict_batch = lambda records: (sizes.append(len(records)), predict(records))[1]  # type: ignore
+        job._model.predict_batch = lambda records: (sizes.append(len(records)), predict(records))[1]  # type: ignore[method-assign]
         job.sandbox(stdin=BytesIO(b'{"value": 1}\n' * 25))
         job.run_job()
     assert sizes == [10, 10, 5]
