@@ -37,6 +37,7 @@ from model_scoring.settings import LAUNCHER_SETTINGS, Settings, find_settings  #
 __all__ = ["MLModelMapReduceJob", "model_manager", "settings"]
 
 _ROOT = Path(__file__).resolve().parent.parent
+_PACKAGES = [_ROOT / name for name in ("model_mapreduce_job", "model_scoring", "iris_model")]
 
 with command_line.reported_errors(_IS_SCRIPT):
     # Help has to work where the settings do not.
@@ -57,9 +58,7 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
     OUTPUT_PROTOCOL = PairProtocol
 
     # What a node needs that has none of our packages; the inline and local runners find them where they are.
-    DIRS: ClassVar[list[str]] = [
-        f"{_ROOT / name}#{name}" for name in ("model_mapreduce_job", "model_scoring", "iris_model")
-    ]
+    DIRS: ClassVar[list[str]] = [f"{folder}#{folder.name}" for folder in _PACKAGES if folder.is_dir()]
     FILES: ClassVar[list[str]] = [str(_ROOT / "ml_model_abc.py")]
 
     def __init__(self, args: list[str] | None = None) -> None:

@@ -234,7 +234,7 @@ def test_every_way_a_model_can_fail_costs_only_its_record() -> None:
         "print",
         "warn",
     )
-    with loaded(failing()):
+    with loaded(failing()), pytest.warns(UserWarning, match="told to warn"):
         ran = run_here(*FAILING, stdin=records(*kinds))
     predicted = [number for number, kind in enumerate(kinds) if kind in ("", "print", "warn")]
     values = [json.loads(line.split(b"\t")[1]) for line in ran.lines]
