@@ -141,7 +141,7 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
         For one record; tasks work in batches unless a subclass overrides this. ``record`` is a dict or, for a line
         that is no record, a ``Failure``.
         """
-        yield self._task.score_one(record)
+        yield self._task.score_one(record, written_as_json=self._writes_json())
 
     def map_pairs(self, pairs: Iterable[tuple[Any, Any]], step_num: int = 0) -> Iterator[tuple[Any, Any]]:
         """Runs the mapper of a step over pairs; the prediction step in batches."""
@@ -153,7 +153,7 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
             self._counters.flush()
             return
         yield from (step["mapper_init"] or tuple)() or ()
-        yield from self._task.score_pairs(pairs, self._source())
+        yield from self._task.score_pairs(pairs, self._source(), written_as_json=self._writes_json())
         yield from (step["mapper_final"] or tuple)() or ()
 
     def run_mapper(self, step_num: int = 0) -> None:
@@ -197,6 +197,9 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
             version = f"{self._model.major_version}.{self._model.minor_version}"
             return LdjsonProtocol(self._model.qualified_name, version)
         return super().output_protocol()
+
+    def _writes_json(self) -> bool:
+        return self.INTERNAL_PROTOCOL is PairProtocol and self.OUTPUT_PROTOCOL is PairProtocol
 
     def _source(self) -> str:
         return str(jobconf_from_env("mapreduce.map.input.file") or "standard input")

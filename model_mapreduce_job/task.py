@@ -90,8 +90,13 @@ class ScoringTask:
             self._counters.flush()
             self._hopeful = self._hopeful or len(failures) < len(items)
 
-    def score_pairs(self, pairs: Iterable[tuple[Any, Any]], source: str) -> Iterator[tuple[Any, Any]]:
-        """Scores pairs whose values are what ``RecordProtocol`` reads, and yields a pair for each record."""
+    def score_pairs(
+        self, pairs: Iterable[tuple[Any, Any]], source: str, *, written_as_json: bool
+    ) -> Iterator[tuple[Any, Any]]:
+        """Scores pairs whose values are what ``RecordProtocol`` reads, and yields a pair for each record.
+
+        ``written_as_json`` says that a protocol of ours writes them, so that a prediction which is no JSON fails.
+        """
         pairs = iter(pairs)
         while values := [value for _, value in islice(pairs, self._options.batch_size)]:
             self._counters.add_lines(len(values))
@@ -100,7 +105,7 @@ class ScoringTask:
             self._counters.add_skipped(len(values) - len(items), marked)
             texts = [record_text(item) if isinstance(item, dict) else b"" for item in items]
             keys, items = self._keys(texts, items)
-            predictions, failures = self._scorer.score_batch(items)
+            predictions, failures = self._score_writable(items, written_as_json)
             if failures:
                 self._judge(source, failures, texts)
             for place, (item, prediction) in enumerate(zip(items, predictions, strict=True)):
@@ -120,13 +125,20 @@ class ScoringTask:
             else:
                 yield key, value
 
-    def score_one(self, item: Any) -> tuple[Any, Any]:
+    def score_one(self, item: Any, *, written_as_json: bool) -> tuple[Any, Any]:
         """The pair for one record."""
-        predictions, failures = self._scorer.score_batch([item])
+        predictions, failures = self._score_writable([item], written_as_json)
         if failures:
             self._judge("the input", failures, [record_text(item) if isinstance(item, dict) else b""])
         self._counters.add_outcomes(predictions, failures.values())
         return self.pair(item, predictions[0], failures.get(0))
+
+    def _score_writable(self, items: list[Any], written_as_json: bool) -> tuple[list[Any], dict[int, Failure]]:
+        predictions, failures = self._scorer.score_batch(items)
+        if written_as_json:
+            _, unwritable = self._encoder.encode_batch(predictions, len(failures))
+            failures |= {place: replace(failure, record=items[place]) for place, failure in unwritable.items()}
+        return predictions, failures
 
     def pair(self, item: Any, prediction: Any, failure: Failure | None, key: Any = None) -> tuple[Any, Any]:
         """The pair that is yielded for a record; ``key`` in place of the record where it has a prediction."""

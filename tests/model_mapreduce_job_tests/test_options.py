@@ -218,7 +218,18 @@ def test_preflight_is_on_by_default_on_clusters_only() -> None:
 # --- what fails: kinds of failure of the model
 
 
-def test_every_way_a_model_can_fail_costs_only_its_record() -> None:
+class RecordByRecord(MLModelMapReduceJob):
+    def mapper(self, key, record):  # type: ignore[no-untyped-def]
+        yield from super().mapper(key, record)
+
+
+class PairByPair(MLModelMapReduceJob):
+    def pick_protocols(self, step_num, step_type):  # type: ignore[no-untyped-def]
+        return super().pick_protocols(step_num, step_type)
+
+
+@pytest.mark.parametrize("job_class", [MLModelMapReduceJob, PairByPair, RecordByRecord])
+def test_every_way_a_model_can_fail_costs_only_its_record(job_class: type[MLModelMapReduceJob]) -> None:
     kinds = (
         "raise",
         "",
@@ -235,7 +246,7 @@ def test_every_way_a_model_can_fail_costs_only_its_record() -> None:
         "warn",
     )
     with loaded(failing()), pytest.warns(UserWarning, match="told to warn"):
-        ran = run_here(*FAILING, stdin=records(*kinds))
+        ran = run_here(*FAILING, stdin=records(*kinds), job_class=job_class)
     predicted = [number for number, kind in enumerate(kinds) if kind in ("", "print", "warn")]
     values = [json.loads(line.split(b"\t")[1]) for line in ran.lines]
     assert [number for number, value in enumerate(values) if value is not None] == predicted
