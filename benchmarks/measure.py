@@ -1,10 +1,10 @@
 """Whole processes, measured side by side: in turn, several times, medians and ratios pair by pair."""
 
 import os
-import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,20 +23,18 @@ class Measured:
 
 def run(command: list[str], environment: dict[str, str], output: Path) -> Measured:
     """Runs a command with standard output to a file; raises ``CalledProcessError`` when it fails."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.perf_counter()
-    with output.open("wb") as stdout:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | environment, stdout=stdout, stderr=subprocess.PIPE
-        )
-        _, messages = process.communicate()
-    seconds = time.perf_counter() - started
-    if process.returncode:
-        sys.stderr.buffer.write(messages)
-        raise subprocess.CalledProcessError(process.returncode, command)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    processor = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
-    return Measured(seconds, processor, after.ru_maxrss / 1024)
+    with output.open("wb") as stdout, tempfile.TemporaryFile() as stderr:
+        process = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stdout=stdout, stderr=stderr)
+        # Not process.wait(): the usage is that of this one child and those it has waited for.
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.perf_counter() - started
+        if process.returncode:
+            stderr.seek(0)
+            sys.stderr.buffer.write(stderr.read())
+            raise subprocess.CalledProcessError(process.returncode, command)
+    return Measured(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def side_by_side(

@@ -25,7 +25,6 @@ def main() -> None:
             run([sys.executable, "-m", "benchmarks.records", number], {}, data)
             for runner in ("inline", "local"):
                 job = [sys.executable, JOB, "--no-conf", "--model_qualified_name", "iris_model", "-r", runner]
-                # The largest child so far is reported, so numbers are given in rising order.
                 measured = run([*job, str(data)], {"PYTHONPATH": "./"}, output)
                 print(f"| {int(number):,} | {runner} | {measured.seconds:.1f} | {measured.memory:.0f} |", flush=True)
 

@@ -11,10 +11,8 @@ from typing import Any
 
 import joblib
 
+from benchmarks import MODELS, MODELS_FOLDER
 from iris_model.iris_predict import IrisModel
-
-FOLDER = "BENCHMARK_MODELS"
-NAMES = ("svc", "forest", "logistic")
 
 
 class BenchmarkModel(IrisModel):
@@ -22,7 +20,7 @@ class BenchmarkModel(IrisModel):
 
     def __init__(self, name: str) -> None:
         self.qualified_name = name
-        self._classifier = joblib.load(Path(os.environ[FOLDER]) / f"{name}.joblib")
+        self._classifier = joblib.load(Path(os.environ[MODELS_FOLDER]) / f"{name}.joblib")
 
 
 class OneByOneModel(BenchmarkModel):
@@ -39,8 +37,8 @@ def _settings(class_name: str, name: str) -> type:
 
 
 # One class of settings for each model, so that a process loads the one it is measured with.
-svc, forest, logistic = (_settings("BenchmarkModel", name) for name in NAMES)
-svc_one_by_one, forest_one_by_one, logistic_one_by_one = (_settings("OneByOneModel", name) for name in NAMES)
+svc, forest, logistic = (_settings("BenchmarkModel", name) for name in MODELS)
+svc_one_by_one, forest_one_by_one, logistic_one_by_one = (_settings("OneByOneModel", name) for name in MODELS)
 
 
 def train(folder: Path) -> None:

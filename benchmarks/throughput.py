@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import models
+from benchmarks import MODELS, MODELS_FOLDER
 from benchmarks.measure import Measured, median, ratio, run, side_by_side
 
 JOB = "model_mapreduce_job/ml_model_map_reduce_job.py"
@@ -16,7 +16,7 @@ JOB = "model_mapreduce_job/ml_model_map_reduce_job.py"
 
 def commands(name: str, data: Path, folder: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
     """What is compared for a model, the base first."""
-    environment = {"PYTHONPATH": "./", "APP_SETTINGS": f"benchmarks.models.{name}", models.FOLDER: str(folder)}
+    environment = {"PYTHONPATH": "./", "APP_SETTINGS": f"benchmarks.models.{name}", MODELS_FOLDER: str(folder)}
     job = [sys.executable, JOB, "--no-conf", "--model_qualified_name", name]
     clean, failing = str(data / "clean.ldjson"), str(data / "failing.ldjson")
     bare = [sys.executable, "benchmarks/bare_loop.py", str(folder / f"{name}.joblib"), clean, str(data / "bare")]
@@ -44,11 +44,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--models", default=",".join(models.NAMES))
+    parser.add_argument("--models", default=",".join(MODELS))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        models.train(folder)
+        run([sys.executable, "-m", "benchmarks.models", str(folder)], {}, folder / "output")
         records = [sys.executable, "-m", "benchmarks.records", str(options.records)]
         run(records, {}, folder / "clean.ldjson")
         run([*records, "0.05"], {}, folder / "failing.ldjson")

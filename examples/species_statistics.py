@@ -18,7 +18,7 @@ class SpeciesStatistics(MLModelMapReduceJob):
     def mapper(self, key: Any, record: Any) -> Iterator[tuple[str, list[float]]]:
         """Yields the predicted species with a count and a petal length."""
         for predicted, prediction in super().mapper(key, record):
-            if prediction is not None:
+            if prediction is not None and "species" in prediction:
                 yield prediction["species"], [1, predicted["petal_length"]]
 
     def combiner(self, species: str, parts: Iterator[list[float]]) -> Iterator[tuple[str, list[float]]]:

@@ -74,13 +74,41 @@ def reported_errors(owns_process: bool) -> Iterator[None]:
         # Whoever read our output has gone; Python would complain once more while closing it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(INFRASTRUCTURE)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         print("\ninterrupted", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
-    except OSError as error:
+        sys.exit(128 + (interrupt.args[0] if interrupt.args else signal.SIGINT))
+    except Exception:
+        # A defect, or the machine's doing: the traceback says where. Told here for its exit code, and because Python
+        # would write it to a stream that a runner may have replaced.
         traceback.print_exc()
-        print(f"\n{type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(INFRASTRUCTURE)
+
+
+@contextmanager
+def signals_interrupt(wanted: bool) -> Iterator[None]:
+    """Lets SIGTERM and SIGHUP end a launcher as Ctrl-C does: its tasks ended, nothing half done left behind."""
+    if not wanted:
+        yield
+        return
+
+    def interrupt(number: int, _frame: Any) -> None:
+        raise KeyboardInterrupt(number)
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def exits_are_errors() -> Iterator[None]:
+    """Takes ``sys.exit`` of a model or a subclass for what it is: with status 0 it would pass for success."""
+    try:
+        yield
+    except SystemExit as error:
+        raise ModelError(f"the job's code ended the process itself, with sys.exit({error.code!r})") from error
 
 
 def asks_for_help(is_command: bool) -> bool:
@@ -119,7 +147,11 @@ def add_options(job: Any) -> None:
         "and version. Default: pairs.",
     )
     job.add_passthru_arg(
-        "--batch_size", type=_positive, default=BATCH_SIZE, metavar="N", help="Records in one call of the model."
+        "--batch_size",
+        type=_positive,
+        default=BATCH_SIZE,
+        metavar="N",
+        help="Records in one call of the model. Default: 4096.",
     )
     job.arg_parser.add_argument(
         "--preflight",
@@ -141,6 +173,16 @@ def check_options(job: Any) -> None:
         options.on_failure = "detail" if options.output_format == "ldjson" else "null"
     if options.preflight is None:
         options.preflight = PREFLIGHT_RECORDS if options.runner in CLUSTER_RUNNERS else 0
+    _check_key_field(job)
+    if options.output_format == "ldjson" and not _ends_with_mapper(job):
+        job.arg_parser.error("--output_format ldjson is for jobs that end with the prediction; this one goes on")
+    if list(options.args).count("-") > 1:
+        job.arg_parser.error("-, standard input, is named twice and can be read once")
+    _check_summary_file(job)
+
+
+def _check_key_field(job: Any) -> None:
+    options = job.options
     if options.key_field is not None:
         if options.output_format == "ldjson":
             job.arg_parser.error("--key_field goes with --output_format pairs: ldjson lines have no key")
@@ -150,10 +192,19 @@ def check_options(job: Any) -> None:
             job.arg_parser.error(
                 "--key_field: a field name with a quote, backslash or control character cannot be used"
             )
-    if options.output_format == "ldjson" and len(job.steps()) > 1:
-        job.arg_parser.error("--output_format ldjson is for jobs that end with the prediction; this one has more steps")
+
+
+def _check_summary_file(job: Any) -> None:
+    options = job.options
+    if options.summary_file and Path(options.summary_file).is_dir():
+        job.arg_parser.error(f"--summary_file {options.summary_file}: this is a folder")
     if options.summary_file and not Path(options.summary_file).absolute().parent.is_dir():
         job.arg_parser.error(f"--summary_file {options.summary_file}: its folder does not exist")
+
+
+def _ends_with_mapper(job: Any) -> bool:
+    steps = [step.description(number) for number, step in enumerate(job.steps())]
+    return len(steps) == 1 and not {"combiner", "reducer"} & steps[0].keys()
 
 
 def _ratio(text: str) -> float:

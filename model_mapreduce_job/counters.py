@@ -78,7 +78,7 @@ class FailureKinds:
         if failure.stage == "predict":
             return _predict_kind(failure)
         if self._fields is not None:
-            return failure.field if failure.field in self._fields else "other"
+            return _label(failure.field) if failure.field in self._fields else "other"
         return _validate_kind(failure.error_type)
 
 
@@ -166,10 +166,11 @@ class TaskCounters:
         self._increment = increment
         self._pending: Counter[str] = Counter()
 
-    def add_lines(self, lines: int) -> None:
-        """Counts lines that are about to be parsed and hands on everything."""
+    def add_lines(self, lines: int, *, flush: bool = True) -> None:
+        """Counts lines that are about to be parsed and, unless told otherwise, hands on everything."""
         self._pending[LINES] += lines
-        self.flush()
+        if flush:
+            self.flush()
 
     def add_skipped(self, blank_lines: int, byte_order_marks: int) -> None:
         """Counts what was read and is no record."""

@@ -8,6 +8,7 @@ names come from here; afterwards ``distutils`` is again what it was for everybod
 import re
 import shutil
 import sys
+import warnings
 from functools import total_ordering
 from types import ModuleType
 
@@ -48,7 +49,9 @@ def import_mrjob() -> None:
     stand_ins["distutils.version"].__dict__["LooseVersion"] = LooseVersion
     sys.modules.update(stand_ins)
     try:
-        import mrjob.job  # noqa: F401  # imported for its effect
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what mrjob imports, about which nobody here can do anything
+            import mrjob.job  # noqa: F401  # imported for its effect
     finally:
         for name in stand_ins:
             del sys.modules[name]

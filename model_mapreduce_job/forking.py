@@ -22,6 +22,8 @@ __all__ = ["fork_is_safe", "run_forked"]
 
 _THREADS = Path("/proc/self/task")  # Linux; elsewhere nothing is known and nothing is forked
 POLL_SECONDS = 0.005
+# How long a task that is told to end may take to do so.
+GRACE_SECONDS = 3.0
 
 
 def fork_is_safe() -> bool:
@@ -32,8 +34,9 @@ def fork_is_safe() -> bool:
 
 
 def _openblas_threads() -> int:
-    threadpoolctl = sys.modules.get("threadpoolctl")  # scikit-learn brings it; without it no thread is known
-    if threadpoolctl is None:
+    try:
+        import threadpoolctl  # scikit-learn brings it
+    except ImportError:  # without it no thread is known to be OpenBLAS's
         return 0
     pools = threadpoolctl.threadpool_info()
     return sum(pool["num_threads"] - 1 for pool in pools if pool["internal_api"] == "openblas")
@@ -64,10 +67,20 @@ def run_forked(
                         failed(number, os.waitstatus_to_exitcode(status))
             time.sleep(POLL_SECONDS)
     finally:
-        for process in running:
-            os.kill(process, signal.SIGTERM)
-        for process in running:
-            os.waitpid(process, 0)
+        _end(list(running))
+
+
+def _end(processes: list[int]) -> None:
+    """Ends processes, by force those that take no notice."""
+    for process in processes:
+        os.kill(process, signal.SIGTERM)
+    deadline = time.monotonic() + GRACE_SECONDS
+    while processes and time.monotonic() < deadline:
+        processes = [process for process in processes if not os.waitpid(process, os.WNOHANG)[0]]
+        time.sleep(POLL_SECONDS)
+    for process in processes:
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
 
 
 def _nothing() -> None:
@@ -84,7 +97,8 @@ def _fork(task: Callable[[], None]) -> int:
         return process
     code = 1
     try:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
         task()
         code = 0
     except ScoringError as error:

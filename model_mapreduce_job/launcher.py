@@ -41,6 +41,7 @@ def launch(job: Any, model: Any) -> None:
     version = f"{model.major_version}.{model.minor_version}"
     with job.make_runner() as runner:
         _refuse_old_output(job.options.output_dir)
+        _remove_old_summary(job.options.summary_file)
         if job.options.preflight:
             _preflight(job, model, runner)
         with progress_bar(runner, job.stderr):
@@ -90,8 +91,19 @@ def _finish(job: Any, runner: MRJobRunner, summary: Summary) -> None:
 
 def _refuse_old_output(output_dir: str | None) -> None:
     """A part file of an earlier job among those of this one would double or replace records."""
-    if output_dir and "://" not in output_dir and Path(output_dir).is_dir() and any(Path(output_dir).iterdir()):
+    folder = Path((output_dir or "").removeprefix("file://"))
+    if not output_dir or "://" in str(output_dir).removeprefix("file://"):
+        return
+    if (folder.is_symlink() and not folder.exists()) or (folder.exists() and not folder.is_dir()):
+        raise CommandLineError(f"--output-dir {output_dir} is no folder. Remove it or name another.")
+    if folder.is_dir() and any(folder.iterdir()):
         raise CommandLineError(f"--output-dir {output_dir} exists and is not empty. Remove it or name another folder.")
+
+
+def _remove_old_summary(path: str | None) -> None:
+    """A job that ends before its summary must not be taken for the earlier one that wrote it."""
+    if path and Path(path).is_file():
+        Path(path).resolve().unlink()
 
 
 # --- preflight

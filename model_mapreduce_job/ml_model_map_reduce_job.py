@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, ClassVar
 
 from model_mapreduce_job import command_line
 from model_mapreduce_job.distutils_stand_in import import_mrjob
-from model_scoring.output_guard import claim_stdout
+from model_scoring.output_guard import claim_stdin, claim_stdout
 
 _IS_SCRIPT = __name__ == "__main__"
 _ASKS_FOR_HELP = command_line.asks_for_help(_IS_SCRIPT)
@@ -92,10 +92,11 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
         with command_line.reported_errors(True):
             job = cls()  # ends here when it is asked for help
             job._stdout = output or claim_stdout()
-            try:
+            if job.is_task():
+                job._stdin = claim_stdin()
+            with command_line.signals_interrupt(not job.is_task()), command_line.exits_are_errors():
                 job.execute()
-            finally:
-                job.stdout.flush()  # mrjob leaves that to the end of the process, which knows only sys.stdout
+            job.stdout.flush()  # mrjob leaves that to the end of the process, which knows only sys.stdout
 
     def run_job(self) -> None:
         """Runs all steps, checks that no record was lost, and prints a summary to standard error."""
@@ -147,7 +148,7 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
         """Runs the mapper of a step over pairs; the prediction step in batches."""
         step = self._get_step(step_num, MRStep)
         if not self._predicts(step):
-            if step["mapper"] == self.mapper:  # a subclass's own, which may call this class's
+            if step_num == 0 and self.INPUT_PROTOCOL is RecordProtocol:  # a mapper that may call this class's
                 pairs = self._task.counted(pairs)
             yield from super().map_pairs(pairs, step_num)
             self._counters.flush()

@@ -1,7 +1,7 @@
 """What lines become and what pairs are written as, whatever JSON library happens to be installed.
 
 mrjob calls ``read`` for each line of input and ``write`` for each pair of output, both without the line's end. The
-block way of ``block_task.py`` writes the same bytes; a test holds the two together.
+block way of ``task.py`` writes the same bytes; a test holds the two together.
 """
 
 import base64

@@ -6,11 +6,14 @@ hidden files; part files are put in place only when all are written; they are re
 tasks print reaches the user; tasks on this machine are forked from the launcher where that is safe.
 """
 
+import glob
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -22,9 +25,8 @@ from mrjob.sim import SimMRJobRunner
 
 from model_mapreduce_job.command_line import CommandLineError
 from model_mapreduce_job.examples import parse_example
-from model_mapreduce_job.forking import fork_is_safe, run_forked
+from model_mapreduce_job.forking import GRACE_SECONDS, POLL_SECONDS, fork_is_safe, run_forked
 from model_mapreduce_job.task_input import PIECES_VARIABLE, Piece, deal_pieces, write_pieces
-from model_scoring.errors import ScoringError
 from model_scoring.formats.lines import BLOCK_BYTES
 from model_scoring.settings import LAUNCHER_SETTINGS
 
@@ -32,6 +34,10 @@ __all__ = ["InlineRunner", "LocalInputRunner", "LocalRunner", "runner_class"]
 
 # How much of what tasks print is passed on to the user, in lines.
 SHOWN_LINES = 200
+# How much of it is held at a time.
+STDERR_LINES = 10_000
+# Text that would be scored as one long bad record.
+UNKNOWN_COMPRESSION = (".xz", ".zst", ".lzo", ".lz4", ".z", ".zip", ".snappy")
 
 
 class LocalInputRunner(SimMRJobRunner):  # type: ignore[misc]  # mrjob has no types
@@ -66,7 +72,7 @@ class LocalInputRunner(SimMRJobRunner):  # type: ignore[misc]  # mrjob has no ty
     def _files_of(self, path: str) -> Iterator[str]:
         path = path.removeprefix("file://")
         # A name with glob characters that exists as it is means itself.
-        for match in [path] if os.path.lexists(path) else sorted(self.fs.ls(path)):
+        for match in [path] if os.path.lexists(path) else sorted(glob.glob(path)):
             if not Path(match).is_dir():
                 yield str(Path(match).absolute())
                 continue
@@ -77,13 +83,22 @@ class LocalInputRunner(SimMRJobRunner):  # type: ignore[misc]  # mrjob has no ty
                         yield str(Path(folder, name).absolute())
 
     def _check_input_path(self, path: str) -> None:
-        if path != "-" and not os.path.lexists(path.removeprefix("file://")) and not self.fs.exists(path):
+        if path == "-":
+            return
+        local = Path(path.removeprefix("file://"))
+        if not local.exists() and not glob.glob(str(local)):
             raise CommandLineError(f"input {path} does not exist. Name a file, a folder or a pattern that matches one.")
+        if local.exists() and not (local.is_file() or local.is_dir()):
+            raise CommandLineError(f"input {path} is neither a file nor a folder. Use - to read standard input.")
+        if local.suffix.lower() in UNKNOWN_COMPRESSION:
+            raise CommandLineError(f"input {path} is compressed in a way that cannot be read here; gzip and bzip2 can.")
 
     def _input_paths_for_step(self, step_num: int) -> list[str]:
         if step_num == 0 and not self._uses_input_manifest():
             return self.input_files()
-        return sorted(super()._input_paths_for_step(step_num))
+        if step_num == 0:
+            return list(super()._input_paths_for_step(step_num))
+        return sorted(map(str, Path(self._output_dir_for_step(step_num - 1)).glob("part-*")))
 
     def _split_mapper_input(self, input_paths: Iterable[str], step_num: int) -> list[dict[str, Any]]:
         mapper = self._get_step(step_num).get("mapper", {})
@@ -142,11 +157,11 @@ class LocalInputRunner(SimMRJobRunner):  # type: ignore[misc]  # mrjob has no ty
     # --- what tasks say
 
     def _parse_task_counters(self, task_type: str, step_num: int) -> None:
-        for path in sorted(self.fs.ls(self._task_stderr_paths_glob(task_type, step_num))):
-            with Path(path).open("rb") as stderr:
-                other = parse_mr_job_stderr(stderr, self._counters[step_num])["other"]
-            for line in other:
-                self._pass_on(line.rstrip("\n"))
+        for path in sorted(Path(self._step_dir(step_num), task_type).glob("*/stderr")):
+            with path.open("rb") as stderr:
+                while lines := list(islice(stderr, STDERR_LINES)):
+                    for line in parse_mr_job_stderr(lines, self._counters[step_num])["other"]:
+                        self._pass_on(line.rstrip("\n"))
 
     def _pass_on(self, line: str) -> None:
         example = parse_example(line)
@@ -175,8 +190,7 @@ class InlineRunner(LocalInputRunner, InlineMRJobRunner):  # type: ignore[misc]  
     """Runs all tasks in the launcher's own process."""
 
     def _log_cause_of_error(self, ex: BaseException) -> None:
-        if not isinstance(ex, ScoringError):  # ours name the file themselves
-            super()._log_cause_of_error(ex)
+        """Nothing: the error itself goes out, and what mrjob would name is the list of pieces, no file of the user."""
 
 
 class LocalRunner(LocalInputRunner, LocalMRJobRunner):  # type: ignore[misc]  # mrjob has no types
@@ -197,7 +211,7 @@ class LocalRunner(LocalInputRunner, LocalMRJobRunner):  # type: ignore[misc]  # 
         return {**super()._default_opts(), "bootstrap_mrjob": False}
 
     def _tasks(self) -> int:
-        return int(self._num_cores())
+        return max(1, int(self._num_cores()))
 
     def _num_reducers(self, step_num: int) -> int:
         return max(1, self._tasks() // 2)  # mrjob makes twice as many tasks of them
@@ -222,6 +236,11 @@ class LocalRunner(LocalInputRunner, LocalMRJobRunner):  # type: ignore[misc]  # 
                     future.cancel()
                 for process in list(self._processes):
                     process.terminate()
+                ended = time.monotonic() + GRACE_SECONDS
+                while self._processes and time.monotonic() < ended:
+                    time.sleep(POLL_SECONDS)
+                for process in list(self._processes):
+                    process.kill()
                 raise
 
     def _invoke_task_func(self, task_type: str, step_num: int, task_num: int) -> Callable[..., None]:

@@ -20,6 +20,7 @@ from model_mapreduce_job.counters import (
     PREDICTIONS,
 )
 from model_scoring.errors import LostRecordsError, ModelError, ScoringError, TooManyFailuresError
+from model_scoring.outcome import printable
 
 __all__ = ["Summary"]
 
@@ -122,10 +123,14 @@ class Summary:
         }
 
     def write(self, path: str, status: str) -> None:
-        """Writes ``as_json`` to a file, whole or not at all."""
-        target = Path(path)
+        """Writes ``as_json`` to a file, whole or not at all; to a device as it is."""
+        target = Path(path).resolve()
+        text = json.dumps(self.as_json(status), indent=2, ensure_ascii=False) + "\n"
+        if target.exists() and not target.is_file():
+            target.write_text(text, "utf-8")
+            return
         temporary = target.with_name(f".{target.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(self.as_json(status), indent=2, ensure_ascii=False) + "\n", "utf-8")
+        temporary.write_text(text, "utf-8")
         temporary.replace(target)
 
     def as_text(self) -> str:
@@ -145,7 +150,7 @@ class Summary:
 
     def _example(self, kind: str) -> str:
         example = self.examples.get(kind)
-        return "" if example is None else f"  e.g. {example['message']}: {example['record']}"
+        return "" if example is None else printable(f"  e.g. {example['message']}: {example['record']}")
 
     def _bars(self) -> list[str]:
         most = max(self.labels.values(), default=0)

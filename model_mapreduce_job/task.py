@@ -10,7 +10,6 @@ from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
 from typing import Any, BinaryIO
 
 from ml_model_abc import MLModel
@@ -26,13 +25,15 @@ from model_mapreduce_job.protocols import (
 from model_scoring.errors import ModelError, RecordFailedError
 from model_scoring.formats.ldjson import (
     PredictionEncoder,
+    decode,
     encode,
     failure_key,
     key_reader,
     read_lines,
     record_key,
 )
-from model_scoring.outcome import Failure, Prediction, shorten
+from model_scoring.formats.lines import BATCH_BYTES
+from model_scoring.outcome import Failure, Prediction, printable, shorten
 from model_scoring.scoring import BatchScorer
 
 __all__ = ["ScoringTask"]
@@ -81,7 +82,7 @@ class ScoringTask:
             keys, items = self._keys(read.texts, read.items)
             predictions, failures = self._scorer.score_batch(items)
             encoded, unwritable = self._encoder.encode_batch(predictions, len(failures))
-            failures |= {place: replace(failure, record=items[place]) for place, failure in unwritable.items()}
+            self._set_aside(unwritable, items, predictions, failures)
             if failures:
                 self._judge(source, failures, read.texts)
             output.write(self._block(keys, encoded, failures, read.texts))
@@ -97,8 +98,7 @@ class ScoringTask:
 
         ``written_as_json`` says that a protocol of ours writes them, so that a prediction which is no JSON fails.
         """
-        pairs = iter(pairs)
-        while values := [value for _, value in islice(pairs, self._options.batch_size)]:
+        for values in _batches((value for _, value in pairs), self._options.batch_size):
             self._counters.add_lines(len(values))
             items = [value for value in values if value is not BLANK]
             marked = sum(getattr(item, "marked", False) for item in items)
@@ -118,27 +118,40 @@ class ScoringTask:
 
     def counted(self, pairs: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
         """``pairs`` without blank lines, counted; for a mapper that is called for each record."""
-        for key, value in pairs:
-            self._counters.add_lines(1)
+        for number, (key, value) in enumerate(pairs, 1):
+            self._counters.add_lines(1, flush=number % self._options.batch_size == 0)
             if value is BLANK:
                 self._counters.add_skipped(1, 0)
             else:
                 yield key, value
 
     def score_one(self, item: Any, *, written_as_json: bool) -> tuple[Any, Any]:
-        """The pair for one record."""
-        predictions, failures = self._score_writable([item], written_as_json)
+        """The pair for one record; its key, with ``--key_field``, as a value."""
+        texts = [record_text(item) if isinstance(item, dict) else b""]
+        [key], items = self._keys(texts, [item])
+        predictions, failures = self._score_writable(items, written_as_json)
         if failures:
-            self._judge("the input", failures, [record_text(item) if isinstance(item, dict) else b""])
+            self._judge("the input", failures, texts)
+        self._hopeful = self._hopeful or not failures
         self._counters.add_outcomes(predictions, failures.values())
-        return self.pair(item, predictions[0], failures.get(0))
+        return self.pair(
+            item, predictions[0], failures.get(0), decode(key) if self._read_key and not failures else None
+        )
 
     def _score_writable(self, items: list[Any], written_as_json: bool) -> tuple[list[Any], dict[int, Failure]]:
         predictions, failures = self._scorer.score_batch(items)
         if written_as_json:
             _, unwritable = self._encoder.encode_batch(predictions, len(failures))
-            failures |= {place: replace(failure, record=items[place]) for place, failure in unwritable.items()}
+            self._set_aside(unwritable, items, predictions, failures)
         return predictions, failures
+
+    @staticmethod
+    def _set_aside(
+        unwritable: dict[int, Failure], items: list[Any], predictions: list[Any], failures: dict[int, Failure]
+    ) -> None:
+        for place, failure in unwritable.items():
+            failures[place] = replace(failure, record=items[place])
+            predictions[place] = None
 
     def pair(self, item: Any, prediction: Any, failure: Failure | None, key: Any = None) -> tuple[Any, Any]:
         """The pair that is yielded for a record; ``key`` in place of the record where it has a prediction."""
@@ -240,6 +253,20 @@ class ScoringTask:
         return b"\n".join([*written, b""])
 
 
+def _batches(values: Iterable[Any], batch_size: int) -> Iterator[list[Any]]:
+    """Lists of at most ``batch_size`` values; fewer where the records are wide."""
+    batch: list[Any] = []
+    held = 0
+    for value in values:
+        batch.append(value)
+        held += len(getattr(value, "text", b""))
+        if len(batch) >= batch_size or held >= BATCH_BYTES:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
+
+
 @contextmanager
 def rare_collection() -> Iterator[None]:
     """Lets the cyclic garbage collector run less often while it is entered.
@@ -267,4 +294,4 @@ def _joined(keys: list[bytes], middle: bytes, values: list[bytes], end: bytes) -
 
 
 def _shown(text: bytes) -> str:
-    return shorten(text.decode("utf-8", "backslashreplace"))
+    return printable(shorten(text.decode("utf-8", "backslashreplace")))

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from ml_model_abc import MLModel
 from model_scoring.errors import ModelError, SettingsError
 from model_scoring.output_guard import model_output_to_stderr
-from model_scoring.record_schema import json_schema
+from model_scoring.record_schema import RecordSchema, json_schema
 from model_scoring.settings import ModelSpec
 
 __all__ = ["ModelManager"]
@@ -94,6 +94,13 @@ def _load(spec: ModelSpec) -> MLModel:
             raise ModelError(f"{where} cannot be loaded: {type(error).__name__}: {error}") from error
     if not isinstance(model, MLModel):
         raise SettingsError(NOT_A_MODEL)
+    try:
+        _description(model)
+        RecordSchema(model.input_schema)
+    except (Exception, SystemExit) as error:  # the model's own properties, or a schema that is none
+        raise ModelError(
+            f"{where} cannot be used: its description or input schema raises {type(error).__name__}: {error}"
+        ) from error
     return model
 
 

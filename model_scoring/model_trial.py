@@ -46,7 +46,7 @@ class Trial:
         if not valid:
             raise NoTrialError(_none_valid(records is None, failures))
         handed_in = copy.deepcopy(valid)
-        expected = [attempt(model.predict, record) for record in handed_in]
+        expected = [copy.deepcopy(attempt(model.predict, record)) for record in handed_in]  # it may reuse its answer
         if all(isinstance(answer, Raised) for answer in expected):
             raise NoTrialError(
                 f"predict raises on every one of {len(valid)} valid record(s); the first, {shown(valid[0])}: "

@@ -64,7 +64,7 @@ def describe(error: BaseException) -> str:
     """The text of ``error``, shortened; an exception whose text cannot be made must not hide that it was raised."""
     try:
         text = str(error)
-    except Exception as broken:  # somebody else's __str__
+    except (Exception, SystemExit) as broken:  # somebody else's __str__
         text = f"(its text cannot be had: {type(broken).__name__})"
     return shorten(text)
 
@@ -76,3 +76,8 @@ def shorten(text: str, limit: int = MESSAGE_LIMIT) -> str:
     if len(text) <= limit:
         return text
     return f"{text[:limit]}… ({len(text) - limit} more characters)"
+
+
+def printable(text: str) -> str:
+    """``text`` for a terminal: what would move its cursor or change its colours is shown as an escape."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, TextIO, cast
 
-__all__ = ["claim_stdout", "model_output_to_stderr"]
+__all__ = ["claim_stdin", "claim_stdout", "model_output_to_stderr"]
 
 
 class _Guard:
@@ -56,7 +56,9 @@ class _Guard:
                 os.close(self._descriptor)
 
     def claim(self) -> BinaryIO:
-        sys.stdout.flush()
+        _open_closed_descriptors()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         _flush_c_buffers()
         output = os.dup(1)
         os.dup2(2, 1)
@@ -102,6 +104,28 @@ def claim_stdout() -> BinaryIO:
     until the very end. Call once, before any model is loaded.
     """
     return _guard.claim()
+
+
+def claim_stdin() -> BinaryIO:
+    """Takes standard input away for the life of the process and returns the one way left to read it.
+
+    For a door that reads its records there: a child process of the model, or a debugger, would read some of them.
+    """
+    _open_closed_descriptors()
+    source = os.dup(0)
+    empty = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, 0)
+    os.close(empty)
+    return os.fdopen(source, "rb")
+
+
+def _open_closed_descriptors() -> None:
+    """A process started without standard streams would give their numbers to the next files it opens."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 def _redirect_descriptor() -> int:

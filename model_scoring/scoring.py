@@ -5,7 +5,8 @@ records aside, and asks the model once for the rest; only a model that raises, o
 its batch halved until the culprit stands alone. ``score`` is the same for a stream.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import compress, islice
 from typing import Any
@@ -21,6 +22,10 @@ __all__ = ["BATCH_SIZE", "BatchScorer", "score"]
 BATCH_SIZE = 4096
 
 
+# What a model raises and is not its record's failure: it is out of memory, or somebody wants the process to end.
+LOUD = (GeneratorExit, KeyboardInterrupt, MemoryError)
+
+
 class BatchScorer:
     """A model, ready to score batches.
 
@@ -29,6 +34,7 @@ class BatchScorer:
 
     def __init__(self, model: MLModel) -> None:
         self.model = model
+        self._process = os.getpid()
         self._schema = RecordSchema(model.input_schema)
         # Without a predict_batch of its own a model is asked record by record anyway; no halving is needed then.
         self._predict = self._predict_each if _has_default_batch(model) else self._predict_batch
@@ -38,6 +44,12 @@ class BatchScorer:
 
         ``items`` are records; a ``Failure`` among them (a record that could not even be read) stays what it is.
         """
+        self._process = os.getpid()
+        scored = self._score_items(items)
+        self._end_in_child()
+        return scored
+
+    def _score_items(self, items: list[Any]) -> tuple[list[Any], dict[int, Failure]]:
         if Failure not in set(map(type, items)):
             return self._score_records(items)
         failures = {position: item for position, item in enumerate(items) if type(item) is Failure}
@@ -55,10 +67,13 @@ class BatchScorer:
         failures: dict[int, Failure] = {}
         for position, record in enumerate(valid):
             try:
-                predictions.append(self.model.predict(record))
-            except MemoryError:
+                answer = self.model.predict(record)
+                # A model may answer with the same dict each time and new values in it.
+                predictions.append(answer.copy() if isinstance(answer, dict) else answer)
+            except LOUD:
                 raise
-            except (Exception, SystemExit) as error:  # the model's own code: its failure is this record's
+            except BaseException as error:  # the model's own code: its failure is this record's
+                self._end_in_child()
                 predictions.append(None)
                 failures[position] = Failure.from_exception(records[position], "predict", error)
         return predictions, _without_predictions(records, predictions) | failures
@@ -67,15 +82,21 @@ class BatchScorer:
         if not valid:
             return [], {}
         try:
-            predictions = list(self.model.predict_batch(valid))
-        except MemoryError:
+            predictions = _as_list(self.model.predict_batch(valid))
+        except LOUD:
             raise
-        except (Exception, SystemExit) as error:  # the model's own code: its failure is the culprit's, nobody else's
+        except BaseException as error:  # the model's own code: its failure is the culprit's, nobody else's
+            self._end_in_child()
             return self._isolate(records, Failure.from_exception(None, "predict", error))
         if len(predictions) != len(records):  # not len(valid): a model that drops records from its list loses count
             message = f"predict_batch answered {len(predictions)} predictions for {len(records)} record(s)"
             return self._isolate(records, Failure(None, "predict", "WrongNumberOfPredictions", message))
         return predictions, _without_predictions(records, predictions)
+
+    def _end_in_child(self) -> None:
+        """Ends a child that the model has forked off: it must not go on as a second scorer of the same records."""
+        if os.getpid() != self._process:
+            os._exit(1)
 
     def _isolate(self, records: list[Any], failure: Failure) -> tuple[list[Any], dict[int, Failure]]:
         """Scores the halves of a batch that failed as a whole; a batch of one is the culprit.
@@ -107,6 +128,13 @@ def score(model: MLModel, records: Iterable[Any], *, batch_size: int = BATCH_SIZ
         for position, (record, prediction) in enumerate(zip(batch, predictions, strict=True)):
             yield failures.get(position) or Prediction(record, prediction)
         del batch, predictions, failures  # or two batches would be held while the next one is read
+
+
+def _as_list(answer: Any) -> list[Any]:
+    """The predictions of ``predict_batch``; a table or a text, whose items are no predictions, is refused."""
+    if isinstance(answer, Mapping | str | bytes) or hasattr(answer, "columns"):
+        raise TypeError(f"predict_batch answered a {type(answer).__name__}, not a list of predictions")
+    return list(answer)
 
 
 Scored = tuple[list[Any], dict[int, Failure]]

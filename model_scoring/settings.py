@@ -77,7 +77,7 @@ def find_settings(default_module: str) -> Settings:
         raise SettingsError(
             f"{APP_SETTINGS}={name}: module {error.name!r} is not found. Is its folder on PYTHONPATH, or installed?"
         ) from error
-    except Exception as error:  # the user's own module: whatever it raises, say that it came from there
+    except (Exception, SystemExit) as error:  # the user's own module: whatever it raises, say that it came from there
         raise SettingsError(
             f"{APP_SETTINGS}={name}: module {module_name!r} cannot be imported: {type(error).__name__}: {error}"
         ) from error

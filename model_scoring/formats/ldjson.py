@@ -226,7 +226,7 @@ class PredictionEncoder:
             compact = list(map(_encode_compact, predictions))
         except MemoryError:
             raise
-        except Exception:  # an object that JSON does not know, or its own code: find out which one it is
+        except (Exception, SystemExit):  # an object that JSON does not know, or its own code: find out which one it is
             return self._encode_one_by_one(predictions)
         return self._format(predictions, compact, missing)
 
@@ -251,7 +251,7 @@ class PredictionEncoder:
                 encoded.append(encode(prediction))
             except MemoryError:
                 raise
-            except Exception as error:  # the prediction's own code, or a value that JSON does not have
+            except (Exception, SystemExit) as error:  # the prediction's own code, or a value that JSON does not have
                 encoded.append(b"null")
                 message = f"the prediction cannot be written as JSON: {describe(error)}"
                 failures[position] = Failure(None, "write", type(error).__name__, message)

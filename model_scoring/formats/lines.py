@@ -18,12 +18,12 @@ __all__ = ["batch_lines", "is_compressed", "read_blocks", "split_blocks"]
 BLOCK_BYTES = 1 << 20
 
 # A batch of wide records ends here, before it has the number of records asked for.
-BATCH_BYTES = 32 << 20
+BATCH_BYTES = 8 << 20
 
 
 def is_compressed(path: str) -> bool:
     """Whether the name says that the file is compressed in a way known here."""
-    return path.endswith((".gz", ".bz2"))
+    return path.lower().endswith((".gz", ".bz2"))
 
 
 def read_blocks(path: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
@@ -33,10 +33,11 @@ def read_blocks(path: str, start: int = 0, length: int | None = None) -> Iterato
     """
     with Path(path).open("rb") as file:
         if not is_compressed(path):
-            file.seek(start)
+            if start:
+                file.seek(start)
             yield from _plain_blocks(file, length)
             return
-        decompressed = _gzip_blocks(file) if path.endswith(".gz") else _bzip2_blocks(file)
+        decompressed = _gzip_blocks(file) if path.lower().endswith(".gz") else _bzip2_blocks(file)
         try:
             yield from decompressed
         except EOFError as error:

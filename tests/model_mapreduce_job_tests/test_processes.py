@@ -157,6 +157,7 @@ def test_interrupted(runner: str, tmp_path: Path) -> None:
         env=os.environ | {"PYTHONPATH": "./"} | settings,
         stderr=subprocess.PIPE,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  # a shell's background job ignores it
     )
     with process:
         check_interrupt(process)

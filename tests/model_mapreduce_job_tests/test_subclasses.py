@@ -181,6 +181,27 @@ def test_batches_reach_the_model_whole() -> None:
     assert sizes == [10, 10, 5]
 
 
-def test_ldjson_is_refused_where_steps_follow() -> None:
+class Reduced(MLModelMapReduceJob):
+    """A reducer in the same step as the prediction."""
+
+    def reducer(self, key: Any, values: Any) -> Any:
+        yield key, next(values)
+
+
+@pytest.mark.parametrize("job_class", [Counted, Reduced])
+def test_ldjson_is_refused_where_the_job_goes_on(job_class: type[MLModelMapReduceJob]) -> None:
     with pytest.raises(ValueError, match="--output_format ldjson"):
-        Counted([*IRIS, "--output_format", "ldjson"])
+        job_class([*IRIS, "--output_format", "ldjson"])
+
+
+def test_key_field_with_an_overridden_mapper() -> None:
+    class Own(MLModelMapReduceJob):
+        def mapper(self, key: Any, record: Any) -> Any:
+            yield from super().mapper(key, record)
+
+    data = GOOD[:-1] + b', "id": 12345678901234567890123}\n' + GOOD
+    ran = run_here(*IRIS, "--key_field", "id", stdin=data, job_class=Own)
+    assert [line.split(b"\t") for line in ran.lines] == [
+        [b"12345678901234567890123", b'{"species": "setosa"}'],
+        [GOOD, b"null"],
+    ]
