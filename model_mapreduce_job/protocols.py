@@ -19,6 +19,7 @@ __all__ = [
     "RecordProtocol",
     "record_text",
     "unreadable_key",
+    "with_text",
 ]
 
 # The value read from a blank line, which is no record and no failure either.
@@ -35,7 +36,7 @@ class RecordProtocol:
             return None, BLANK
         if isinstance(item, Failure):
             return None, item
-        return None, _record(item, text, marked)
+        return None, with_text(item, text, marked)
 
     def write(self, key: Any, value: Any) -> bytes:
         return record_text(value)
@@ -51,7 +52,7 @@ class PairProtocol:
     def read(self, line: bytes) -> tuple[Any, Any]:
         text, _, value = line.partition(b"\t")
         key = decode(text)
-        return (_record(key, text) if isinstance(key, dict) else key), decode(value)
+        return (with_text(key, text) if isinstance(key, dict) else key), decode(value)
 
     def write(self, key: Any, value: Any) -> bytes:
         return b"%b\t%b" % (record_text(key), record_text(value))
@@ -112,7 +113,8 @@ def _raw_text(raw: bytes) -> bytes:
     return encode(key.decode("ascii")) if key.startswith(b"{") else key
 
 
-def _record(parsed: dict[str, Any], text: bytes, marked: bool = False) -> Record:
+def with_text(parsed: dict[str, Any], text: bytes, marked: bool = False) -> Record:
+    """A record that remembers its text, and whether a byte order mark stood before it."""
     record = Record(parsed)
     record.text = text
     record.marked = marked

@@ -86,7 +86,7 @@ class LocalInputRunner(SimMRJobRunner):  # type: ignore[misc]  # mrjob has no ty
         if path == "-":
             return
         local = Path(path.removeprefix("file://"))
-        if not local.exists() and not glob.glob(str(local)):
+        if not local.exists() and not any(map(os.path.exists, glob.glob(str(local)))):
             raise CommandLineError(f"input {path} does not exist. Name a file, a folder or a pattern that matches one.")
         if local.exists() and not (local.is_file() or local.is_dir()):
             raise CommandLineError(f"input {path} is neither a file nor a folder. Use - to read standard input.")

@@ -21,10 +21,12 @@ from model_mapreduce_job.protocols import (
     LdjsonLines,
     record_text,
     unreadable_key,
+    with_text,
 )
 from model_scoring.errors import ModelError, RecordFailedError
 from model_scoring.formats.ldjson import (
     PredictionEncoder,
+    Record,
     decode,
     encode,
     failure_key,
@@ -155,14 +157,17 @@ class ScoringTask:
 
     def pair(self, item: Any, prediction: Any, failure: Failure | None, key: Any = None) -> tuple[Any, Any]:
         """The pair that is yielded for a record; ``key`` in place of the record where it has a prediction."""
+        if type(item) is Record and decode(item.text) != item:
+            item = with_text(decode(item.text), item.text, item.marked)  # a validator or the model has changed it
         if self._lines is not None:
             if failure is None:
                 return None, Prediction(item, prediction)
+            failure = replace(failure, record=failure.record if isinstance(failure.record, bytes) else item)
             return (None if self._options.on_failure == "detail" else NO_DETAIL), failure
         if failure is None:
             return (item if key is None else key), prediction
         detail = failure.as_value() if self._options.on_failure == "detail" else None
-        return (unreadable_key(failure.record) if isinstance(failure.record, bytes) else failure.record), detail
+        return (unreadable_key(failure.record) if isinstance(failure.record, bytes) else item), detail
 
     def _keys(self, texts: list[bytes], items: list[Any]) -> tuple[list[bytes], list[Any]]:
         """What the output lines start with, and the items, those without the key field turned into failures."""

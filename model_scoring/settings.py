@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from model_scoring.errors import SettingsError
+from model_scoring.output_guard import model_output_to_stderr
 
 __all__ = ["APP_SETTINGS", "DEFAULT_SETTINGS", "ModelSpec", "Settings", "find_settings"]
 
@@ -72,7 +73,8 @@ def find_settings(default_module: str) -> Settings:
     module_name, _, class_name = name.rpartition(".")
     module_name = module_name or default_module
     try:
-        module = importlib.import_module(module_name)
+        with model_output_to_stderr():
+            module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise SettingsError(
             f"{APP_SETTINGS}={name}: module {error.name!r} is not found. Is its folder on PYTHONPATH, or installed?"

@@ -59,6 +59,26 @@ def test_a_failing_task_ends_the_others(tmp_path: Path) -> None:
         os.kill(int((tmp_path / "started").read_text()), 0)
 
 
+def test_a_task_that_takes_no_notice_of_signals_is_ended_by_force(tmp_path: Path) -> None:
+    import signal
+    import time
+
+    def deaf() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        (tmp_path / "started").write_text(str(os.getpid()))
+        time.sleep(60)
+
+    def dying() -> None:
+        while not (tmp_path / "started").exists():
+            time.sleep(0.01)
+        os._exit(7)
+
+    with pytest.raises(EndedError):
+        run_forked([deaf, dying], 2, lambda: None, failed)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "started").read_text()), 0)
+
+
 def test_a_killed_task_is_told_by_its_signal() -> None:
     with pytest.raises(EndedError) as raised:
         run_forked([lambda: os.kill(os.getpid(), 9)], 1, lambda: None, failed)
