@@ -57,6 +57,8 @@ class _Guard:
 
     def claim(self) -> BinaryIO:
         _open_closed_descriptors()
+        if sys.stdin is None:
+            sys.stdin = open(0, closefd=False)  # noqa: SIM115
         if sys.stderr is None:
             sys.stderr = open(2, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115
         if sys.stdout is not None:
