@@ -43,6 +43,11 @@ decode = msgspec.json.Decoder().decode
 # What msgspec raises for bytes that are no JSON text. RecursionError: a text nested deeper than the interpreter goes.
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
+# How deep a record may be nested. The interpreter has a limit too, but one that depends on who is calling: the same
+# record would pass on one runner and fail on another.
+DEPTH_LIMIT = 400
+TOO_DEEP = f"nested more than {DEPTH_LIMIT} deep"
+
 # In valid JSON a tab or CR can only be white space between tokens. A tab would split the pair that is written, a CR
 # ends a line for Hadoop.
 _BLANKS = bytes.maketrans(b"\t\r", b"  ")
@@ -78,9 +83,28 @@ def read_lines(lines: list[bytes]) -> ReadLines:
         items = list(map(decode, lines))
     except _UNREADABLE:
         return _read_one_by_one(lines)
-    if set(map(type, items)) - {dict}:
+    if set(map(type, items)) - {dict} or (max(map(len, lines), default=0) > 2 * DEPTH_LIMIT and _any_deep(lines)):
         return _read_one_by_one(lines)
     return ReadLines(lines, items, 0, 0)
+
+
+def _any_deep(texts: list[bytes]) -> bool:
+    """Whether one of the texts has so many brackets that it may be nested too deeply."""
+    return any(text.count(b"[") + text.count(b"{") > DEPTH_LIMIT for text in texts)
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether ``value`` is nested more than ``DEPTH_LIMIT`` deep."""
+    level = [value]
+    for _ in range(DEPTH_LIMIT + 1):
+        level = [inner for each in level if isinstance(each, dict | list) for inner in _inner(each)]
+        if not level:
+            return False
+    return True
+
+
+def _inner(value: Any) -> Any:
+    return value.values() if isinstance(value, dict) else value
 
 
 def _read_one_by_one(lines: list[bytes]) -> ReadLines:
@@ -111,7 +135,8 @@ def _read_text(text: bytes) -> dict[str, Any] | Failure | None:
     except _UNREADABLE as error:
         return Failure(text, "read", *_unreadable(text, error)) if text.strip() else None
     if type(value) is dict:
-        return value
+        deep = _any_deep([text]) and _is_deep(value)
+        return Failure(text, "read", "not_json", TOO_DEEP) if deep else value
     return Failure(text, "read", "not_an_object", f"a record is a JSON object, this is {_JSON_NAMES[type(value)]}")
 
 
@@ -131,7 +156,7 @@ def _unreadable(line: bytes, error: BaseException) -> tuple[str, str]:
     except UnicodeDecodeError as not_utf8:
         return "not_utf8", f"not UTF-8: {not_utf8.reason} at byte {not_utf8.start}"
     if isinstance(error, RecursionError):
-        return "not_json", "nested too deeply"
+        return "not_json", TOO_DEEP
     return "not_json", describe(error)
 
 

@@ -40,8 +40,8 @@ DEEP = b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
         (b'{"a": 1}\x00', "not_json", None),
         (b"{a: 1}", "not_json", None),
         (b'{"a": 1,}', "not_json", None),
-        (DEEP, "not_json", "nested too deeply"),
-        (b"[" * 100_000, "not_json", "nested too deeply"),
+        (DEEP, "not_json", "nested more than 400 deep"),
+        (b"[" * 100_000, "not_json", "nested more than 400 deep"),
         (b"[1]", "not_an_object", "a record is a JSON object, this is an array"),
         (b'"text"', "not_an_object", "a record is a JSON object, this is a string"),
         (b"5", "not_an_object", "a record is a JSON object, this is a number"),
@@ -312,3 +312,15 @@ def test_every_field_can_be_the_key(record):
     text = encode(record)
     for field, value in record.items():
         assert json.loads(key_reader(field)(text)) == value
+
+
+def test_how_deep_a_record_may_be_does_not_depend_on_its_company() -> None:
+    def nested(depth: int) -> bytes:
+        return b'{"a":' * depth + b"1" + b"}" * depth
+
+    for depth, readable in ((400, True), (401, False), (900, False), (100_000, False)):
+        alone = ldjson.read_lines([nested(depth)]).items[0]
+        beside = ldjson.read_lines([b"bad", nested(depth), b'{"a": [' + b"[]," * 5000 + b"1]}"]).items
+        assert isinstance(alone, dict) is readable
+        assert isinstance(beside[1], dict) is readable
+        assert isinstance(beside[2], dict)
