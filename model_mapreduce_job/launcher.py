@@ -120,7 +120,7 @@ def _preflight(job: Any, model: Any, runner: MRJobRunner) -> None:
         job.stderr.write(f"preflight: {len(read.items):,} records scored, {len(found):,} failed\n".encode())
         job.stderr.flush()
     if found and job.options.on_failure == "stop":
-        first = found[0]
+        first = failures[min(failures)]
         text = first.record if isinstance(first.record, bytes) else read.texts[min(failures)]
         raise RecordFailedError("the input", shorten(text.decode("utf-8", "backslashreplace")), first.reason)
     if found and len(found) == len(read.items) and job.options.max_failure_ratio is None:

@@ -102,17 +102,17 @@ class ScoringTask:
         """
         for values in _batches((value for _, value in pairs), self._options.batch_size):
             self._counters.add_lines(len(values))
-            items = [value for value in values if value is not BLANK]
-            marked = sum(getattr(item, "marked", False) for item in items)
-            self._counters.add_skipped(len(values) - len(items), marked)
-            texts = [record_text(item) if isinstance(item, dict) else b"" for item in items]
-            keys, items = self._keys(texts, items)
+            records = [value for value in values if value is not BLANK]
+            marked = sum(getattr(record, "marked", False) for record in records)
+            self._counters.add_skipped(len(values) - len(records), marked)
+            texts = [record_text(record) if isinstance(record, dict) else b"" for record in records]
+            keys, items = self._keys(texts, records)
             predictions, failures = self._score_writable(items, written_as_json)
             if failures:
                 self._judge(source, failures, texts)
-            for place, (item, prediction) in enumerate(zip(items, predictions, strict=True)):
+            for place, (record, prediction) in enumerate(zip(records, predictions, strict=True)):
                 failure = failures.get(place)
-                yield self.pair(item, prediction, failure, keys[place] if self._read_key else None)
+                yield self.pair(record, prediction, failure, keys[place] if self._read_key else None)
             self._counters.add_outcomes(predictions, failures.values())
             self._counters.flush()
             self._hopeful = self._hopeful or len(failures) < len(items)

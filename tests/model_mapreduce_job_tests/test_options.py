@@ -29,6 +29,18 @@ def records(*kinds: str) -> bytes:
     )
 
 
+class RecordByRecord(MLModelMapReduceJob):
+    def mapper(self, key, record):  # type: ignore[no-untyped-def]
+        yield from super().mapper(key, record)
+
+
+class PairByPair(MLModelMapReduceJob):
+    def pick_protocols(self, step_num, step_type):  # type: ignore[no-untyped-def]
+        return super().pick_protocols(step_num, step_type)
+
+
+WAYS = pytest.mark.parametrize("job_class", [MLModelMapReduceJob, PairByPair, RecordByRecord])
+
 # --- model_qualified_name
 
 
@@ -144,9 +156,11 @@ def test_key_field_keeps_the_spelling_of_the_value() -> None:
     assert [line.split(b"\t")[0] for line in ran.lines] == [value.replace(b"\t", b" ") for value in ids]
 
 
-def test_a_failed_record_has_the_whole_record_as_key() -> None:
+@WAYS
+def test_a_failed_record_has_the_whole_record_as_key(job_class: type[MLModelMapReduceJob]) -> None:
     lines = [b'{"id": 1}', b"no record", GOOD]
-    ran = run_here(*IRIS, "--key_field", "id", "--on_failure", "detail", stdin=b"\n".join(lines))
+    options = ("--key_field", "id", "--on_failure", "detail", "--max_failure_ratio", 1)
+    ran = run_here(*IRIS, *options, stdin=b"\n".join(lines), job_class=job_class)
     keys, values = zip(*(line.split(b"\t") for line in ran.lines), strict=True)
     assert keys == (lines[0], b'"no record"', lines[2])
     assert b"--key_field" in values[2]
@@ -218,17 +232,7 @@ def test_preflight_is_on_by_default_on_clusters_only() -> None:
 # --- what fails: kinds of failure of the model
 
 
-class RecordByRecord(MLModelMapReduceJob):
-    def mapper(self, key, record):  # type: ignore[no-untyped-def]
-        yield from super().mapper(key, record)
-
-
-class PairByPair(MLModelMapReduceJob):
-    def pick_protocols(self, step_num, step_type):  # type: ignore[no-untyped-def]
-        return super().pick_protocols(step_num, step_type)
-
-
-@pytest.mark.parametrize("job_class", [MLModelMapReduceJob, PairByPair, RecordByRecord])
+@WAYS
 def test_every_way_a_model_can_fail_costs_only_its_record(job_class: type[MLModelMapReduceJob]) -> None:
     kinds = (
         "raise",
