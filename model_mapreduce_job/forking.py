@@ -7,7 +7,6 @@ danger, it prepares for forks; those of any other library are taken for one.
 
 import os
 import signal
-import sys
 import threading
 import time
 import traceback
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from model_mapreduce_job.command_line import exit_code_of
 from model_scoring.errors import ScoringError
+from model_scoring.output_guard import flush_output
 
 __all__ = ["fork_is_safe", "run_forked"]
 
@@ -88,7 +88,7 @@ def _nothing() -> None:
 
 
 def _fork(task: Callable[[], None]) -> int:
-    sys.stderr.flush()
+    flush_output()
     with warnings.catch_warnings():
         # Python 3.12 warns of every thread; fork_is_safe() has looked at whose they are.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -107,4 +107,5 @@ def _fork(task: Callable[[], None]) -> int:
     except BaseException:  # this process ends here, whatever it is
         os.write(2, traceback.format_exc().encode("utf-8", "backslashreplace"))
     finally:
+        flush_output()
         os._exit(code)

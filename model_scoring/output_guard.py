@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, TextIO, cast
 
-__all__ = ["claim_stdin", "claim_stdout", "model_output_to_stderr"]
+__all__ = ["claim_stdin", "claim_stdout", "flush_output", "model_output_to_stderr"]
 
 
 class _Guard:
@@ -167,6 +167,13 @@ def _as_text(stream: Any) -> TextIO:
 
 
 _libc = ctypes.CDLL(None) if os.name == "posix" else None
+
+
+def flush_output() -> None:
+    """Writes out what Python's and C's buffers of standard output and error hold; for a process about to fork or exit
+    without Python's own end."""
+    _flush(sys.stdout, sys.stderr)
+    _flush_c_buffers()
 
 
 def _flush_c_buffers() -> None:
