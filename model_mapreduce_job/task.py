@@ -92,6 +92,8 @@ class ScoringTask:
             self._counters.add_outcomes(predictions, failures.values(), self._encoder.tally)
             self._counters.flush()
             self._hopeful = self._hopeful or len(failures) < len(items)
+            # Two batches alive at a time crowd the processor's cache; a batch with failures feels it most.
+            del lines, read, keys, items, predictions, failures, encoded, unwritable
 
     def score_pairs(
         self, pairs: Iterable[tuple[Any, Any]], source: str, *, written_as_json: bool
