@@ -4,7 +4,6 @@ mrjob calls ``read`` for each line of input and ``write`` for each pair of outpu
 block way of ``task.py`` writes the same bytes; a test holds the two together.
 """
 
-import base64
 from typing import Any
 
 from model_scoring.formats.ldjson import Record, decode, encode, failure_key, read_line, record_key
@@ -129,8 +128,5 @@ def record_text(value: Any) -> bytes:
 
 
 def unreadable_key(line: bytes) -> Any:
-    """The key of what is no record, as a value: its text, or ``{"base64": "…"}``."""
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(line).decode("ascii")}
+    """``failure_key`` as a value: the text of what is no record, or ``{"base64": "…"}``."""
+    return decode(failure_key(line))
