@@ -6,7 +6,7 @@ so that the package need not be installed) and None. A new kind is one more bran
 
 from collections.abc import Callable
 from itertools import compress
-from operator import is_, is_not
+from operator import is_
 from typing import Annotated, Any, Literal, Union
 
 from model_scoring.outcome import Failure, shorten
@@ -71,12 +71,14 @@ class _PydanticBatch:
         validated = self._tolerant.validate_python(records)
         if len(validated) != len(records):  # a validator may raise PydanticOmit
             return _validate_each(records, self._validate_one, self._failure_of)
-        if not any(map(is_, validated, records)):
-            return self._as_dicts(validated), {}
         unchanged = list(compress(range(len(records)), map(is_, validated, records)))
+        if not unchanged:
+            return self._as_dicts(validated), {}
         failures = self._failures(records, unchanged)
         if len(failures) == len(unchanged):
-            return self._as_dicts(list(compress(validated, map(is_not, validated, records)))), failures
+            for place in reversed(unchanged):
+                del validated[place]
+            return self._as_dicts(validated), failures
         valid = [
             value.copy() if value is record and isinstance(value, dict) else value
             for place, (value, record) in enumerate(zip(validated, records, strict=True))
