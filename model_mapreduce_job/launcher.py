@@ -15,18 +15,22 @@ from typing import Any
 from mrjob.runner import MRJobRunner
 from mrjob.step import StepFailedException
 
-from model_mapreduce_job.command_line import CommandLineError, TaskFailedError
+from model_mapreduce_job.command_line import TaskFailedError
 from model_mapreduce_job.counters import FailureKinds
+from model_mapreduce_job.hadoop_runner import HadoopRunner
 from model_mapreduce_job.progress import progress_bar
 from model_mapreduce_job.runners import LocalInputRunner
 from model_mapreduce_job.summary import Summary
-from model_scoring.errors import ModelError, RecordFailedError
+from model_scoring.errors import LostRecordsError, ModelError, RecordFailedError
 from model_scoring.formats.ldjson import read_lines
 from model_scoring.formats.lines import batch_lines, read_blocks
 from model_scoring.outcome import Failure, shorten
 from model_scoring.scoring import BatchScorer
 
 __all__ = ["launch"]
+
+# Runners that answer what the launcher asks of them; of mrjob's own it gets what those can do.
+OURS = (LocalInputRunner, HadoopRunner)
 
 
 def launch(job: Any, model: Any) -> None:
@@ -40,7 +44,8 @@ def launch(job: Any, model: Any) -> None:
     started = time.monotonic()
     version = f"{model.major_version}.{model.minor_version}"
     with job.make_runner() as runner:
-        _refuse_old_output(job.options.output_dir)
+        if isinstance(runner, OURS):
+            runner.refuse_old_output()
         _remove_old_summary(job.options.summary_file)
         if job.options.preflight:
             _preflight(job, model, runner)
@@ -48,9 +53,11 @@ def launch(job: Any, model: Any) -> None:
             _run(runner)
         summary = Summary(model.qualified_name, version, time.monotonic() - started)
         summary.add_counters(_counters(runner))
+        if isinstance(runner, HadoopRunner) and not job.options.quiet:
+            runner.fetch_examples(len(summary.failures_by_kind))
         summary.examples = getattr(runner, "examples", {})
         if job.counts_add_up():
-            summary.check_sums(must_be_known=isinstance(runner, LocalInputRunner))
+            _check_sums(summary, runner)
         if job._should_cat_output():
             for block in runner.cat_output():
                 job.stdout.write(block)
@@ -66,7 +73,19 @@ def _run(runner: MRJobRunner) -> None:
         code = re.search(r"(?:exit (?:code|status)|failed with code) (-?\d+)", str(error))
         number = int(code[1]) if code else 1
         told = f"{error}. What its tasks wrote is above." if isinstance(runner, LocalInputRunner) else str(error)
+        if isinstance(runner, HadoopRunner):
+            told, number = runner.failure_report(), runner.exit_code() or 1
+            runner.abandon(told)
         raise TaskFailedError(told, number if number in (3, 4) else 1) from error
+
+
+def _check_sums(summary: Summary, runner: MRJobRunner) -> None:
+    try:
+        summary.check_sums(must_be_known=isinstance(runner, OURS))
+    except LostRecordsError as error:
+        if isinstance(runner, HadoopRunner):
+            runner.mark("_FAILED", f"{error}\n")
+        raise
 
 
 def _counters(runner: MRJobRunner) -> list[dict[str, dict[str, int]]]:
@@ -83,21 +102,13 @@ def _finish(job: Any, runner: MRJobRunner, summary: Summary) -> None:
         job.stderr.flush()
     if job.options.summary_file:
         summary.write(job.options.summary_file, "succeeded" if error is None else type(error).__name__)
+    if job.options.output_dir and isinstance(runner, OURS):
+        if error is None:
+            runner.mark("_SUCCESS")
+        elif isinstance(runner, HadoopRunner):
+            runner.mark("_FAILED", f"{error}\n")
     if error is not None:
         raise error
-    if job.options.output_dir and isinstance(runner, LocalInputRunner):
-        (Path(runner.get_output_dir()) / "_SUCCESS").touch()
-
-
-def _refuse_old_output(output_dir: str | None) -> None:
-    """A part file of an earlier job among those of this one would double or replace records."""
-    folder = Path((output_dir or "").removeprefix("file://"))
-    if not output_dir or "://" in str(output_dir).removeprefix("file://"):
-        return
-    if (folder.is_symlink() and not folder.exists()) or (folder.exists() and not folder.is_dir()):
-        raise CommandLineError(f"--output-dir {output_dir} is no folder. Remove it or name another.")
-    if folder.is_dir() and any(folder.iterdir()):
-        raise CommandLineError(f"--output-dir {output_dir} exists and is not empty. Remove it or name another folder.")
 
 
 def _remove_old_summary(path: str | None) -> None:
@@ -111,7 +122,8 @@ def _remove_old_summary(path: str | None) -> None:
 
 def _preflight(job: Any, model: Any, runner: MRJobRunner) -> None:
     """Scores the first records of the input here, before anything is submitted."""
-    runner._check_input_paths()
+    if not isinstance(runner, HadoopRunner):  # it has looked already
+        runner._check_input_paths()
     lines = next(batch_lines(_first_blocks(runner), job.options.preflight), [])
     read = read_lines(lines)
     _, failures = BatchScorer(model).score_batch(read.items)
@@ -137,8 +149,8 @@ def _kinds(model: Any, failures: list[Failure]) -> str:
 
 
 def _first_blocks(runner: MRJobRunner) -> Iterator[bytes]:
-    if isinstance(runner, LocalInputRunner):
-        return chain.from_iterable(map(read_blocks, runner.input_files()))
+    if isinstance(runner, OURS):
+        return runner.first_blocks()
     return chain.from_iterable(_remote_blocks(runner, path) for path in runner._get_input_paths())
 
 

@@ -27,6 +27,7 @@ from mrjob.job import MRJob  # noqa: E402
 from mrjob.step import MRStep  # noqa: E402
 
 from model_mapreduce_job.counters import TaskCounters  # noqa: E402
+from model_mapreduce_job.hadoop_settings import with_whole_lines  # noqa: E402
 from model_mapreduce_job.model_manager import ModelManager  # noqa: E402
 from model_mapreduce_job.protocols import LdjsonProtocol, PairProtocol, RecordProtocol  # noqa: E402
 from model_mapreduce_job.task import ScoringTask  # noqa: E402
@@ -121,6 +122,7 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
         if not self._runs_here():
             # The launcher's choice of settings is the tasks' choice, whatever a configuration file sets there.
             kwargs["cmdenv"] = {**(kwargs.get("cmdenv") or {}), LAUNCHER_SETTINGS: settings.name}
+            kwargs["steps"] = list(map(with_whole_lines, kwargs["steps"]))
         return kwargs
 
     def dirs(self) -> list[str]:

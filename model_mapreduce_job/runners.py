@@ -6,14 +6,13 @@ hidden files; part files are put in place only when all are written; they are re
 tasks print reaches the user; tasks on this machine are forked from the launcher where that is safe.
 """
 
-import glob
 import os
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -26,8 +25,9 @@ from mrjob.sim import SimMRJobRunner
 from model_mapreduce_job.command_line import CommandLineError
 from model_mapreduce_job.examples import parse_example
 from model_mapreduce_job.forking import GRACE_SECONDS, POLL_SECONDS, fork_is_safe, run_forked
+from model_mapreduce_job.local_input import check_local_input, files_below
 from model_mapreduce_job.task_input import PIECES_VARIABLE, Piece, deal_pieces, write_pieces
-from model_scoring.formats.lines import BLOCK_BYTES
+from model_scoring.formats.lines import BLOCK_BYTES, read_blocks
 from model_scoring.settings import LAUNCHER_SETTINGS
 
 __all__ = ["InlineRunner", "LocalInputRunner", "LocalRunner", "runner_class"]
@@ -36,8 +36,6 @@ __all__ = ["InlineRunner", "LocalInputRunner", "LocalRunner", "runner_class"]
 SHOWN_LINES = 200
 # How much of it is held at a time.
 STDERR_LINES = 10_000
-# Text that would be scored as one long bad record.
-UNKNOWN_COMPRESSION = (".xz", ".zst", ".lzo", ".lz4", ".z", ".zip", ".snappy")
 
 
 class LocalInputRunner(SimMRJobRunner):  # type: ignore[misc]  # mrjob has no types
@@ -67,31 +65,14 @@ class LocalInputRunner(SimMRJobRunner):  # type: ignore[misc]  # mrjob has no ty
 
     def input_files(self) -> list[str]:
         """The files of the input, in order: folders are walked by name, names that start with _ or . left out."""
-        return [file for path in self._get_input_paths() for file in self._files_of(path)]
+        return [file for path in self._get_input_paths() for file in files_below(path)]
 
-    def _files_of(self, path: str) -> Iterator[str]:
-        path = path.removeprefix("file://")
-        # A name with glob characters that exists as it is means itself.
-        for match in [path] if os.path.lexists(path) else sorted(glob.glob(path)):
-            if not Path(match).is_dir():
-                yield str(Path(match).absolute())
-                continue
-            for folder, folders, files in os.walk(match, followlinks=True):
-                folders[:] = sorted(name for name in folders if not name.startswith(("_", ".")))
-                for name in sorted(files):
-                    if not name.startswith(("_", ".")):
-                        yield str(Path(folder, name).absolute())
+    def first_blocks(self) -> Iterator[bytes]:
+        """The input from its beginning, decompressed."""
+        return chain.from_iterable(map(read_blocks, self.input_files()))
 
     def _check_input_path(self, path: str) -> None:
-        if path == "-":
-            return
-        local = Path(path.removeprefix("file://"))
-        if not local.exists() and not any(map(os.path.exists, glob.glob(str(local)))):
-            raise CommandLineError(f"input {path} does not exist. Name a file, a folder or a pattern that matches one.")
-        if local.exists() and not (local.is_file() or local.is_dir()):
-            raise CommandLineError(f"input {path} is neither a file nor a folder. Use - to read standard input.")
-        if local.suffix.lower() in UNKNOWN_COMPRESSION:
-            raise CommandLineError(f"input {path} is compressed in a way that cannot be read here; gzip and bzip2 can.")
+        check_local_input(path)
 
     def _input_paths_for_step(self, step_num: int) -> list[str]:
         if step_num == 0 and not self._uses_input_manifest():
@@ -127,6 +108,24 @@ class LocalInputRunner(SimMRJobRunner):  # type: ignore[misc]  # mrjob has no ty
         return env
 
     # --- output
+
+    def refuse_old_output(self) -> None:
+        """Raises ``CommandLineError`` where the output folder is not empty.
+
+        A part file of an earlier job among those of this one would double or replace records.
+        """
+        wanted = self._output_dir
+        folder = Path((wanted or "").removeprefix("file://"))
+        if not wanted or "://" in wanted.removeprefix("file://"):
+            return
+        if (folder.is_symlink() and not folder.exists()) or (folder.exists() and not folder.is_dir()):
+            raise CommandLineError(f"--output-dir {wanted} is no folder. Remove it or name another.")
+        if folder.is_dir() and any(folder.iterdir()):
+            raise CommandLineError(f"--output-dir {wanted} exists and is not empty. Remove it or name another folder.")
+
+    def mark(self, name: str) -> None:
+        """Writes the empty file ``_SUCCESS`` into the output folder."""
+        Path(self.get_output_dir(), name).touch()
 
     def _run(self) -> None:
         wanted: str | None = self._output_dir
@@ -291,6 +290,10 @@ class LocalRunner(LocalInputRunner, LocalMRJobRunner):  # type: ignore[misc]  # 
 
 def runner_class(alias: str) -> Any:
     """The runner of ours for ``alias``, None for a runner that is mrjob's alone."""
+    if alias == "hadoop":
+        from model_mapreduce_job.hadoop_runner import HadoopRunner
+
+        return HadoopRunner
     return {"inline": InlineRunner, "local": LocalRunner}.get(alias)
 
 

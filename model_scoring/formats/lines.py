@@ -8,12 +8,13 @@ import bz2
 import gzip
 import zlib
 from collections.abc import Iterable, Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
 from model_scoring.errors import CorruptInputError
 
-__all__ = ["batch_lines", "is_compressed", "read_blocks", "split_blocks"]
+__all__ = ["batch_lines", "decompressed", "is_compressed", "read_blocks", "split_blocks"]
 
 BLOCK_BYTES = 1 << 20
 
@@ -37,13 +38,21 @@ def read_blocks(path: str, start: int = 0, length: int | None = None) -> Iterato
                 file.seek(start)
             yield from _plain_blocks(file, length)
             return
-        decompressed = _gzip_blocks(file) if path.lower().endswith(".gz") else _bzip2_blocks(file)
-        try:
-            yield from decompressed
-        except EOFError as error:
-            raise CorruptInputError(path, "the compressed data is truncated") from error
-        except (OSError, zlib.error) as error:
-            raise CorruptInputError(path, f"the compressed data is damaged ({error})") from error
+        yield from decompressed(file, path)
+
+
+def decompressed(stream: BufferedReader, path: str) -> Iterator[bytes]:
+    """The bytes of an open stream, decompressed as its ``path`` says; raises ``CorruptInputError``."""
+    if not is_compressed(path):
+        yield from split_blocks(stream)
+        return
+    blocks = _gzip_blocks(stream) if path.lower().endswith(".gz") else _bzip2_blocks(stream)
+    try:
+        yield from blocks
+    except EOFError as error:
+        raise CorruptInputError(path, "the compressed data is truncated") from error
+    except (OSError, zlib.error) as error:
+        raise CorruptInputError(path, f"the compressed data is damaged ({error})") from error
 
 
 def split_blocks(stream: BinaryIO) -> Iterator[bytes]:
@@ -60,12 +69,12 @@ def _plain_blocks(file: BinaryIO, length: int | None) -> Iterator[bytes]:
         yield block
 
 
-def _gzip_blocks(file: BinaryIO) -> Iterator[bytes]:
+def _gzip_blocks(file: BufferedReader) -> Iterator[bytes]:
     _require_data(file)
     yield from split_blocks(gzip.GzipFile(fileobj=file))  # type: ignore[arg-type]  # it has the read() that is used
 
 
-def _bzip2_blocks(file: BinaryIO) -> Iterator[bytes]:
+def _bzip2_blocks(file: BufferedReader) -> Iterator[bytes]:
     # Not bz2.open: after the first stream it takes damaged data for the end of the file.
     _require_data(file)
     decompressor = bz2.BZ2Decompressor()
@@ -84,10 +93,9 @@ def _bzip2_blocks(file: BinaryIO) -> Iterator[bytes]:
         data = b""
 
 
-def _require_data(file: BinaryIO) -> None:
-    if not file.read(1):
+def _require_data(file: BufferedReader) -> None:
+    if not file.peek(1):
         raise EOFError
-    file.seek(0)
 
 
 def batch_lines(blocks: Iterable[bytes], batch_size: int) -> Iterator[list[bytes]]:

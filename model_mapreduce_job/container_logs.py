@@ -1,0 +1,128 @@
+"""What tasks on a cluster wrote: from the aggregated logs, or from log folders that this machine can read.
+
+Nodes upload the logs of their containers when an application has ended, some seconds later; until then a command that
+asks for them finds nothing and is asked again.
+"""
+
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ["AttemptLogs", "attempt_logs", "stderr_lines"]
+
+_CONTAINER = re.compile(r"^Container: \S+ on (\S+?)_\d+$")
+_LOG_TYPE = re.compile(r"^LogType:(\S+)$")
+_SPLIT = re.compile(r"Processing split: (.+)$")
+SECONDS_BETWEEN = 2.0
+# What log4j says to standard error of a container where nobody has configured it, and nothing else is there.
+_NOISE = ("log4j:", "SLF4J:")
+
+
+class AttemptLogs(NamedTuple):
+    """What is known of a task attempt; ``reason`` says why nothing is, where nothing is."""
+
+    host: str | None
+    split: str | None
+    stderr: list[str]
+    reason: str | None = None
+
+
+def attempt_logs(
+    mapred: str | None, job: str | None, attempt: str, folders: Iterable[Path], patience: float
+) -> AttemptLogs:
+    """The logs of one attempt, from ``mapred job -logs`` or from folders that hold ``userlogs``."""
+    local = _from_folders(attempt, folders)
+    if local is not None:
+        return local
+    if mapred is None or job is None:
+        return AttemptLogs(None, None, [], "there is no mapred command to ask")
+    deadline = time.monotonic() + patience
+    while True:
+        told = ""
+        try:
+            done = subprocess.run(  # noqa: S603  # Hadoop's own command
+                [mapred, "job", "-logs", job, attempt], capture_output=True, check=False, timeout=patience
+            )
+            told = done.stdout.decode("utf-8", "replace")
+        except subprocess.TimeoutExpired:
+            pass
+        if "LogType:" in told:
+            return _parsed(told.splitlines())
+        if time.monotonic() > deadline:
+            return AttemptLogs(None, None, [], "the cluster has not aggregated the container's logs")
+        time.sleep(SECONDS_BETWEEN)
+
+
+def stderr_lines(yarn: str | None, application: str, patience: float) -> Iterator[str]:
+    """Lines that the containers of an application wrote to standard error, for at most ``patience`` seconds."""
+    if yarn is None:
+        return
+    deadline = time.monotonic() + patience
+    found = False
+    while not found and time.monotonic() < deadline:
+        process = subprocess.Popen(  # noqa: S603  # Hadoop's own command
+            [yarn, "logs", "-applicationId", application, "-log_files", "stderr"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        assert process.stdout is not None
+        watch = threading.Timer(max(deadline - time.monotonic(), 0), process.kill)
+        watch.start()
+        try:
+            for line in process.stdout:
+                found = found or line.startswith(b"LogType:")
+                yield line.decode("utf-8", "replace").rstrip("\r\n")
+        finally:
+            watch.cancel()
+            process.kill()
+            process.stdout.close()
+            process.wait()
+        if not found:
+            time.sleep(SECONDS_BETWEEN)
+
+
+def _parsed(lines: Iterable[str]) -> AttemptLogs:
+    host = split = log_type = None
+    contents = False
+    stderr: list[str] = []
+    for line in lines:
+        if found := _CONTAINER.match(line):
+            host = host or found[1]
+        elif found := _LOG_TYPE.match(line):
+            log_type, contents = found[1], False
+        elif line.startswith("End of LogType:"):
+            log_type = None
+        elif line == "LogContents:" and not contents:
+            contents = True
+        elif contents and log_type == "stderr":
+            stderr.append(line)
+        elif contents and log_type == "syslog" and (found := _SPLIT.search(line)):
+            split = found[1]
+    return AttemptLogs(host, split, _trimmed(stderr))
+
+
+def _from_folders(attempt: str, folders: Iterable[Path]) -> AttemptLogs | None:
+    """An attempt's container is the one whose syslog names the attempt; nothing else on the node says which it was."""
+    application = "application_" + "_".join(attempt.split("_")[1:3])
+    for folder in folders:
+        for syslog in folder.glob(f"userlogs/{application}/*/syslog"):
+            text = syslog.read_text("utf-8", "replace")
+            if f"Task '{attempt}'" in text or f" {attempt} " in text or f"{attempt}" in text.split("\n", 50)[0]:
+                found = _SPLIT.search(text) or re.search(r"Processing split: (.+)", text)
+                stderr = syslog.with_name("stderr")
+                told = stderr.read_text("utf-8", "replace").splitlines() if stderr.exists() else []
+                return AttemptLogs(None, found[1] if found else None, _trimmed(told))
+    return None
+
+
+def _trimmed(lines: list[str]) -> list[str]:
+    told = [line for line in lines if not line.startswith(_NOISE)]
+    while told and not told[-1].strip():
+        told.pop()
+    while told and not told[0].strip():
+        told.pop(0)
+    return told

@@ -1,0 +1,392 @@
+"""The runner for ``-r hadoop``: mrjob's, with fewer commands, and errors that say what happened.
+
+It overrides private methods of mrjob 0.7.4, its last release; ``requirements.txt`` pins it. What differs from mrjob:
+each ``hadoop`` command is a Java process of a second, so one asks for all that has to be known before the job, one
+uploads all input, and the job's own files travel with its submission; a packed environment is published once; what a
+failed task said is fetched from its container and told before what Java says of it; an interrupted launcher ends its
+application; a failed job's output cannot be taken for a whole one.
+"""
+
+import logging
+import posixpath
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from io import BufferedReader
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from mrjob.hadoop import HadoopJobRunner
+from mrjob.logs.step import _interpret_hadoop_jar_command_stderr, _is_counter_log4j_record
+from mrjob.parse import is_uri
+
+from model_mapreduce_job.command_line import CommandLineError
+from model_mapreduce_job.container_logs import AttemptLogs, attempt_logs, stderr_lines
+from model_mapreduce_job.examples import parse_example
+from model_mapreduce_job.local_input import check_local_input, files_below, matching_paths
+from model_mapreduce_job.shipping import ENVIRONMENT, environment_archive, shipped_options
+from model_scoring.errors import ScoringError
+from model_scoring.formats.lines import BLOCK_BYTES, decompressed, read_blocks
+
+__all__ = ["HadoopRunner"]
+
+log = logging.getLogger("mrjob.hadoop")  # where mrjob's own --quiet and --verbose reach it
+
+_VERSION_IN_NAME = re.compile(r"(\d+\.\d+\.\d+[\w.-]*)\.jar$")
+_MISSING = re.compile(r"^ls: `(.*)': No such file or directory$")
+_SUBMITTED = re.compile(r"^Submitted application (\S+)")
+_ATTEMPT_FAILED = re.compile(r"^Task Id *: *(attempt_\S+), Status *: FAILED")
+_END_OF_FAILED_JOB = re.compile(r"^(Job \S+ failed with state|Job not successful|Streaming Command Failed)")
+# Lines of a container's standard error that are shown; its traceback is at the end.
+SHOWN_LINES = 40
+# Seconds for a command that only tells or tidies up.
+PATIENCE = 60
+
+
+class HadoopError(ScoringError):
+    """Hadoop, or a command of it, does not do what it is asked for."""
+
+
+class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
+    """Runs a job on the Hadoop cluster that the ``hadoop`` command of this machine knows."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.examples: dict[str, dict[str, Any]] = {}
+        self._wanted_output: str | None = kwargs.get("output_dir") and self._output_dir
+        self._archive = environment_archive(self._opts["upload_archives"])
+        self._applications: list[str] = []
+        self._used_hadoop_tmp = self._wanted_output is None
+        self._last_words: list[str] = []
+        self._listed: list[str] | None = None
+        self._missing: set[str] = set()
+
+    @classmethod
+    def _default_opts(cls) -> dict[str, Any]:
+        # What mrjob keeps of a failed job is as large as its input; the error has named what is needed to find it.
+        return {**super()._default_opts(), "cleanup_on_failure": ["TMP"]}
+
+    def _combine_opts(self, opt_list: list[dict[str, Any]]) -> dict[str, Any]:
+        return shipped_options(super()._combine_opts(opt_list))
+
+    # --- before the job
+
+    def get_hadoop_version(self) -> str:
+        """From the name of the streaming jar, where it has one: asking ``hadoop`` takes a second."""
+        jar = self.get_hadoop_streaming_jar()
+        found = _VERSION_IN_NAME.search(jar or "")
+        if found:
+            self.fs.hadoop._hadoop_version = found[1]
+            return found[1]
+        return str(super().get_hadoop_version())
+
+    def _find_binaries_and_jars(self) -> None:
+        if shutil.which(self.get_hadoop_bin()[0]) is None:
+            raise CommandLineError(
+                f"-r hadoop needs Hadoop's own command, and {self.get_hadoop_bin()[0]} is not to be found. Set "
+                "HADOOP_HOME to where Hadoop is installed, or put its bin folder on PATH."
+            )
+        if not self.get_hadoop_streaming_jar():
+            raise CommandLineError(
+                "-r hadoop needs hadoop-streaming-VERSION.jar, and there is none below HADOOP_HOME. "
+                "Name it with --hadoop-streaming-jar."
+            )
+
+    def _look(self) -> None:
+        """Asks HDFS, in one command, for the input, the output folder and the published environment."""
+        self._find_binaries_and_jars()
+        local = [path for path in self._input_paths if not is_uri(path)]
+        for path in local:
+            check_local_input(path)
+        asked = [path for path in self._input_paths if is_uri(path)]
+        for path in asked:
+            if "," in re.sub(r"\{[^}]*\}", "", path):
+                raise CommandLineError(f"input {path}: Hadoop takes a comma for the end of a path. Rename it.")
+        asked += [path for path in (self._wanted_output, self._published()) if path]
+        if asked:
+            self._list(asked)
+        for path in self._input_paths:
+            if path in self._missing:
+                raise CommandLineError(
+                    f"input {path} does not exist. Name a file, a folder or a pattern that matches one."
+                )
+
+    def _list(self, asked: list[str]) -> None:
+        done = self._hadoop("fs", "-ls", "-R", *asked)
+        complaints = done.stderr.decode("utf-8", "replace").splitlines()
+        self._missing = {found[1] for line in complaints if (found := _MISSING.match(line))}
+        serious = [line for line in complaints if line.startswith("ls:") and not _MISSING.match(line)]
+        if serious or done.returncode not in (0, 1):
+            told = serious or complaints[-5:] or [f"exit code {done.returncode}"]
+            raise HadoopError(f"HDFS cannot be asked for {', '.join(asked)}: {'; '.join(told)}")
+        rows = (line.split(maxsplit=7) for line in done.stdout.decode("utf-8", "surrogateescape").splitlines())
+        self._listed = [row[7] for row in rows if len(row) == 8 and not row[0].startswith("d")]
+
+    def refuse_old_output(self) -> None:
+        """Raises ``CommandLineError`` where the output folder exists, and says what is in it, or input is missing."""
+        self._look()
+        folder = self._wanted_output
+        if folder is None or folder in self._missing:
+            return
+        names = [posixpath.relpath(path, folder) for path in self._listed or [] if path.startswith(folder)]
+        parts = sum(posixpath.basename(name).startswith("part-") for name in names)
+        if "_SUCCESS" in names:
+            state = f"the whole output of a job that succeeded ({parts} part files)"
+        elif "_FAILED" in names:
+            state = f"{parts} part files of a job that failed; its _FAILED says why"
+        elif names:
+            state = f"{parts} part files and no _SUCCESS, so of a job that failed, was ended or is still running"
+        else:
+            state = "it is empty"
+        raise CommandLineError(
+            f"--output-dir {folder} exists: {state}. Name another folder, or remove it: hadoop fs -rm -r {folder}"
+        )
+
+    def first_blocks(self) -> Iterator[bytes]:
+        """The input from its beginning, files of this machine first, decompressed; the rest is not fetched."""
+        for path in self._get_input_paths():
+            if not is_uri(path):
+                yield from chain.from_iterable(map(read_blocks, files_below(path)))
+        for file in self._listed or []:
+            hidden = any(name.startswith(("_", ".")) for name in file.split("/")[3:])
+            if not hidden and file != self._published():
+                yield from self._fetch(file)
+
+    def _fetch(self, path: str) -> Iterator[bytes]:
+        process = subprocess.Popen(  # noqa: S603  # Hadoop's own command
+            [*self.get_hadoop_bin(), "fs", "-cat", path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        assert isinstance(process.stdout, BufferedReader)
+        try:
+            yield from decompressed(process.stdout, path)
+        finally:
+            process.kill()
+            process.stdout.close()
+            process.wait()
+
+    # --- shipping
+
+    def _published(self) -> str | None:
+        """Where the environment is, or will be, on the cluster: its name says what is in it."""
+        if self._archive is None:
+            return None
+        return posixpath.join(
+            posixpath.dirname(posixpath.dirname(self._hadoop_tmp_dir)), ENVIRONMENT, self._archive.name
+        )
+
+    def _check_input_paths(self) -> None:
+        """Nothing: ``refuse_old_output`` has looked."""
+
+    def _wd_mirror(self) -> None:
+        """Nowhere: ``hadoop jar`` takes the job's own files along when it submits."""
+
+    def _add_job_files_for_upload(self) -> None:
+        """None, for the same reason."""
+
+    def _archive_arg_hash_paths(self, named_paths: Any = None) -> Iterator[str]:
+        for hash_path in super()._archive_arg_hash_paths(named_paths):
+            path, _, name = hash_path.rpartition("#")
+            if self._archive is not None and Path(path).resolve() == self._archive:
+                yield f"{self._published()}#{name}"
+            else:
+                yield hash_path
+
+    def _get_input_paths(self) -> list[str]:
+        found: list[str] = []
+        for path in super()._get_input_paths():
+            found += [path] if is_uri(path) else matching_paths(path)
+        return found
+
+    def _upload_local_files(self) -> None:
+        self._publish()
+        to_upload = self._upload_mgr.path_to_uri()
+        if not to_upload:
+            return
+        # One command for everything: a folder of links, whose names are those that the cluster is to see.
+        folder = Path(self._get_local_tmp_dir(), "upload", posixpath.basename(self._hadoop_tmp_dir))
+        for path, uri in to_upload.items():
+            link = folder / posixpath.relpath(uri, self._hadoop_tmp_dir)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(Path(path).absolute())
+        self._used_hadoop_tmp = True
+        self._put(str(folder), posixpath.dirname(self._hadoop_tmp_dir) + "/")
+
+    def _put(self, source: str, folder: str) -> None:
+        done = self._hadoop("fs", "-put", source, folder)
+        if done.returncode:
+            self._checked("fs", "-mkdir", "-p", folder)
+            self._checked("fs", "-put", source, folder)
+
+    def _publish(self) -> None:
+        """Puts the environment into HDFS, unless it is there: whole or not at all, whoever does it at the same time."""
+        place = self._published()
+        if self._archive is None or place is None or place not in self._missing:
+            return
+        log.info("Publishing %s to %s, once for as long as nothing in it changes...", self._archive.name, place)
+        folder = posixpath.dirname(place)
+        temporary = posixpath.join(folder, f".{self._job_key}")
+        self._checked("fs", "-mkdir", "-p", folder)
+        self._checked("fs", "-put", str(self._archive), temporary)
+        if self._hadoop("fs", "-mv", temporary, place).returncode:
+            self._hadoop("fs", "-rm", "-skipTrash", temporary)
+            self._checked("fs", "-test", "-e", place)
+
+    # --- the job itself
+
+    def _run_hadoop(
+        self, hadoop_args: list[str], env: dict[str, str], record_callback: Any
+    ) -> tuple[int, dict[str, Any]]:
+        # A session of its own: Ctrl-C would end this client and leave the application running, and paid for.
+        process = subprocess.Popen(  # noqa: S603  # mrjob built them
+            hadoop_args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, start_new_session=True
+        )
+        try:
+            told = _interpret_hadoop_jar_command_stderr(process.stdout, record_callback=self._heed)
+            return process.wait(), told
+        except BaseException:
+            self._end_application()
+            raise
+        finally:
+            process.kill()
+            process.wait()
+
+    def _heed(self, record: dict[str, Any]) -> None:
+        """Passes on what Hadoop's client says, but for Java's side of a failure: that comes after Python's."""
+        message = record["message"]
+        submitted = _SUBMITTED.match(message)
+        if submitted:
+            self._applications.append(submitted[1])
+        failed = _ATTEMPT_FAILED.match(message)
+        if failed:
+            log.warning("  %s failed", failed[1])
+        elif _END_OF_FAILED_JOB.match(message):
+            self._last_words.append(message)
+        elif not _is_counter_log4j_record(record):
+            log.log(getattr(logging, record.get("level") or "", logging.INFO), "  %s", message)
+
+    def _end_application(self) -> None:
+        for application in self._applications[-1:]:
+            log.error("Ending %s...", application)
+            done = self._command("yarn", "application", "-kill", application)
+            if done is None or done.returncode:
+                log.error("It could not be ended; do so yourself: yarn application -kill %s", application)
+
+    def _log_counters(self, log_interpretation: dict[str, Any], step_num: int) -> None:
+        """Nothing: the summary says it, and says it once."""
+
+    def _pick_error(self, log_interpretation: dict[str, Any], step_type: str) -> None:
+        """Nothing: ``failure_report`` says it."""
+
+    # --- after the job
+
+    def mark(self, name: str, text: str = "") -> None:
+        """Writes the file ``_SUCCESS`` or ``_FAILED`` into the output folder."""
+        place = posixpath.join(str(self._output_dir), name)
+        done = self._hadoop("fs", "-put", "-", place, stdin=text.encode())
+        if done.returncode:
+            raise HadoopError(f"{place} could not be written: {done.stderr.decode('utf-8', 'replace').strip()}")
+
+    def abandon(self, text: str) -> None:
+        """Leaves nothing of a job that failed that could be taken for output: no folder, or one that says so.
+
+        A folder with part files is not removed: who knows whose they are.
+        """
+        if self._wanted_output is None or not self._applications:
+            return
+        self._hadoop("fs", "-rmdir", "--ignore-fail-on-non-empty", self._wanted_output)
+        self._hadoop("fs", "-put", "-", posixpath.join(self._wanted_output, "_FAILED"), stdin=text.encode())
+
+    def cat_output(self) -> Iterator[bytes]:
+        """The output in blocks, part after part in order, decompressed."""
+        command = [*self.get_hadoop_bin(), "fs", "-text", posixpath.join(str(self._output_dir), "part-*")]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # noqa: S603  # as above
+        assert process.stdout is not None
+        assert process.stderr is not None
+        while block := process.stdout.read(BLOCK_BYTES):
+            yield block
+        complaint = process.stderr.read().decode("utf-8", "replace").strip()
+        if process.wait():
+            raise HadoopError(f"the output could not be read from {self._output_dir}: {complaint}")
+
+    def fetch_examples(self, wanted: int) -> None:
+        """Fills ``examples`` with the first failure of each kind, from the containers' logs, as far as they are had."""
+        for application in self._applications:
+            for line in stderr_lines(self._tool("yarn"), application, PATIENCE):
+                example = parse_example(line)
+                if example is not None:
+                    self.examples.setdefault(example["kind"], example)
+                    if len(self.examples) >= wanted:
+                        return
+
+    def exit_code(self) -> int | None:
+        """What the last failed task ended with; None where Java does not say."""
+        found = re.findall(r"subprocess failed with code (\d+)", "\n".join(self._java()))
+        return int(found[-1]) if found else None
+
+    def failure_report(self) -> str:
+        """What is known of the job's failure: the task's own words, host, input and exit code first, Java's last."""
+        step = self._log_interpretations[-1].get("step", {}) if self._log_interpretations else {}
+        errors = [error for error in step.get("errors", []) if error.get("attempt_id")]
+        rows = []
+        if errors:
+            attempt = errors[-1]["attempt_id"]
+            logs = attempt_logs(self._tool("mapred"), step.get("job_id"), attempt, self._log_folders(), PATIENCE)
+            rows += _told_by(attempt, logs, self.exit_code())
+        rows += ["Java's side of it:", *(f"  {line}" for text in self._java()[-3:] for line in text.splitlines())]
+        if self._applications:
+            rows.append(f"All logs: yarn logs -applicationId {self._applications[-1]}")
+        return "\n".join(rows)
+
+    def _java(self) -> list[str]:
+        step = self._log_interpretations[-1].get("step", {}) if self._log_interpretations else {}
+        errors = [error["hadoop_error"]["message"] for error in step.get("errors", []) if "hadoop_error" in error]
+        return [*errors, *self._last_words]
+
+    def _log_folders(self) -> list[Path]:
+        return [Path(path) for path in self._hadoop_log_dirs() if not is_uri(path)]
+
+    def _cleanup_hadoop_tmp(self) -> None:
+        if self._used_hadoop_tmp:
+            self._hadoop("fs", "-rm", "-r", "-f", "-skipTrash", self._hadoop_tmp_dir)
+
+    # --- Hadoop's commands
+
+    def _hadoop(self, *args: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        command = [*self.get_hadoop_bin(), *args]
+        log.debug("> %s", command)
+        return subprocess.run(command, input=stdin, capture_output=True, check=False)  # noqa: S603  # Hadoop's own
+
+    def _checked(self, *args: str) -> None:
+        done = self._hadoop(*args)
+        if done.returncode:
+            complaint = done.stderr.decode("utf-8", "replace").strip()
+            raise HadoopError(f"hadoop {' '.join(args)} failed: {complaint or f'exit code {done.returncode}'}")
+
+    def _tool(self, name: str) -> str | None:
+        """``yarn`` or ``mapred``, which are beside ``hadoop`` or on PATH."""
+        beside = Path(shutil.which(self.get_hadoop_bin()[0]) or "").parent
+        return shutil.which(name, path=str(beside)) or shutil.which(name)
+
+    def _command(self, name: str, *args: str) -> subprocess.CompletedProcess[bytes] | None:
+        tool = self._tool(name)
+        if tool is None:
+            return None
+        try:
+            return subprocess.run([tool, *args], capture_output=True, check=False, timeout=PATIENCE)  # noqa: S603  # as above
+        except subprocess.TimeoutExpired:
+            return None
+
+
+def _told_by(attempt: str, logs: AttemptLogs, exit_code: int | None) -> list[str]:
+    code = "" if exit_code is None else f", exit code {exit_code}"
+    rows = [f"{attempt} failed on {logs.host or 'an unknown host'}{code}, reading {logs.split or 'an unknown input'}."]
+    if logs.stderr:
+        rows.append("What it wrote to standard error" + (", in the end:" if len(logs.stderr) > SHOWN_LINES else ":"))
+        rows += [f"  {line}" for line in logs.stderr[-SHOWN_LINES:]]
+    elif logs.reason:
+        rows.append(f"What it wrote to standard error is not to be had: {logs.reason}")
+    else:
+        rows.append("It wrote nothing to standard error: it was ended from outside, or its interpreter crashed.")
+    return rows

@@ -1,0 +1,45 @@
+"""Input paths on this machine: what they match, and what is refused before a job begins."""
+
+import glob
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from model_mapreduce_job.command_line import CommandLineError
+
+__all__ = ["check_local_input", "files_below", "matching_paths"]
+
+# Text that would be scored as one long bad record.
+UNKNOWN_COMPRESSION = (".xz", ".zst", ".lzo", ".lz4", ".z", ".zip", ".snappy")
+
+
+def matching_paths(path: str) -> list[str]:
+    """What the path or pattern names, in order; a name with glob characters that exists as it is means itself."""
+    path = path.removeprefix("file://")
+    return [path] if os.path.lexists(path) else sorted(glob.glob(path))
+
+
+def files_below(path: str) -> Iterator[str]:
+    """The files that a path or pattern names, absolute: folders are walked by name, hidden names left out."""
+    for match in matching_paths(path):
+        if not Path(match).is_dir():
+            yield str(Path(match).absolute())
+            continue
+        for folder, folders, files in os.walk(match, followlinks=True):
+            folders[:] = sorted(name for name in folders if not name.startswith(("_", ".")))
+            for name in sorted(files):
+                if not name.startswith(("_", ".")):
+                    yield str(Path(folder, name).absolute())
+
+
+def check_local_input(path: str) -> None:
+    """Raises ``CommandLineError`` for what is not there, is neither file nor folder, or cannot be decompressed."""
+    if path == "-":
+        return
+    local = Path(path.removeprefix("file://"))
+    if not local.exists() and not any(map(os.path.exists, glob.glob(str(local)))):
+        raise CommandLineError(f"input {path} does not exist. Name a file, a folder or a pattern that matches one.")
+    if local.exists() and not (local.is_file() or local.is_dir()):
+        raise CommandLineError(f"input {path} is neither a file nor a folder. Use - to read standard input.")
+    if local.suffix.lower() in UNKNOWN_COMPRESSION:
+        raise CommandLineError(f"input {path} is compressed in a way that cannot be read here; gzip and bzip2 can.")

@@ -1,0 +1,57 @@
+"""What travels to the nodes with a job: the packed environment, or else the code alone.
+
+The environment archive is what ``environment_archive.py`` builds; ``upload_archives`` of the runner names it. Without
+it the packages that the job consists of are shipped, and the nodes must have everything else.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from mrjob.parse import is_uri
+
+from model_mapreduce_job.command_line import CommandLineError
+
+__all__ = ["ENVIRONMENT", "environment_archive", "shipped_options"]
+
+# The folder on the cluster, beside mrjob's, that holds published environments.
+ENVIRONMENT = "model-scoring-environments"
+_NAME = re.compile(r"environment(-[0-9a-f]+)?\.tar\.gz$")
+
+
+def environment_archive(archives: list[Any]) -> Path | None:
+    """The environment archive on this machine among the archives that are to be shipped, its links followed.
+
+    Raises ``CommandLineError`` when it has not been built.
+    """
+    for archive in archives:
+        path = str(archive).partition("#")[0]
+        if is_uri(path) or not _NAME.search(path):
+            continue
+        if not Path(path).exists():
+            raise CommandLineError(
+                f"{path}, the environment that is to be shipped, does not exist. Build it: make archive "
+                "(or python -m model_mapreduce_job.environment_archive)."
+            )
+        return Path(path).resolve()
+    return None
+
+
+def shipped_options(options: dict[str, Any]) -> dict[str, Any]:
+    """A runner's options with what they ship settled: with an environment nothing else of ours has to travel."""
+    if any(_NAME.search(str(archive).partition("#")[0]) for archive in options["upload_archives"]):
+        # The job's class has put its own packages there; whatever else is there the user wants.
+        options["upload_dirs"] = [each for each in options["upload_dirs"] if not _is_ours(each)]
+        options["upload_files"] = [each for each in options["upload_files"] if not _is_ours(each)]
+        options["bootstrap_mrjob"] = False
+    else:
+        # Python looks beside the script for imports, and follows links: to a cache where the script is alone.
+        options["cmdenv"] = {"PYTHONPATH": ".", **options["cmdenv"]}
+    return options
+
+
+def _is_ours(path: Any) -> bool:
+    folder = Path(__file__).resolve().parent.parent
+    return Path(str(path).partition("#")[0]).resolve() in {
+        folder / name for name in ("model_mapreduce_job", "model_scoring", "iris_model", "ml_model_abc.py")
+    }
