@@ -153,6 +153,12 @@ def add_options(job: Any) -> None:
         metavar="N",
         help="Records in one call of the model. Default: 4096.",
     )
+    job.add_passthru_arg(
+        "--partition_fields",
+        action="store_true",
+        help="Put what stands in the folders of the input's path (dt=2026-01-01/part-0) into each record, as text. A "
+        "record that has a field of that name keeps its own.",
+    )
     job.arg_parser.add_argument(
         "--preflight",
         type=_natural,

@@ -14,7 +14,6 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from io import BufferedReader
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -144,15 +143,15 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
             f"--output-dir {folder} exists: {state}. Name another folder, or remove it: hadoop fs -rm -r {folder}"
         )
 
-    def first_blocks(self) -> Iterator[bytes]:
-        """The input from its beginning, files of this machine first, decompressed; the rest is not fetched."""
+    def first_files(self) -> Iterator[tuple[str, Iterator[bytes]]]:
+        """The files of the input, those of this machine first, each with its bytes, decompressed."""
         for path in self._get_input_paths():
             if not is_uri(path):
-                yield from chain.from_iterable(map(read_blocks, files_below(path)))
+                yield from ((file, read_blocks(file)) for file in files_below(path))
         for file in self._listed or []:
             hidden = any(name.startswith(("_", ".")) for name in file.split("/")[3:])
             if not hidden and file != self._published():
-                yield from self._fetch(file)
+                yield file, self._fetch(file)
 
     def _fetch(self, path: str) -> Iterator[bytes]:
         process = subprocess.Popen(  # noqa: S603  # Hadoop's own command
@@ -198,6 +197,14 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
         for path in super()._get_input_paths():
             found += [path] if is_uri(path) else matching_paths(path)
         return found
+
+    def _add_input_files_for_upload(self) -> None:
+        super()._add_input_files_for_upload()
+        # mrjob uploads a file by its name alone; the folders that tell of its records are kept above it.
+        for path, name in self._upload_mgr._path_to_name.items():
+            folders = [folder for folder in Path(path).absolute().parts[:-1] if "=" in folder]
+            if folders:
+                self._upload_mgr._path_to_name[path] = posixpath.join(f"{name}.in", *folders, name)
 
     def _upload_local_files(self) -> None:
         self._publish()

@@ -8,7 +8,7 @@ import codecs
 import re
 import time
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from model_mapreduce_job.summary import Summary
 from model_scoring.errors import LostRecordsError, ModelError, RecordFailedError
 from model_scoring.formats.ldjson import read_lines
 from model_scoring.formats.lines import batch_lines, read_blocks
+from model_scoring.formats.partitions import with_partition_fields
 from model_scoring.outcome import Failure, shorten
 from model_scoring.scoring import BatchScorer
 
@@ -124,8 +125,7 @@ def _preflight(job: Any, model: Any, runner: MRJobRunner) -> None:
     """Scores the first records of the input here, before anything is submitted."""
     if not isinstance(runner, HadoopRunner):  # it has looked already
         runner._check_input_paths()
-    lines = next(batch_lines(_first_blocks(runner), job.options.preflight), [])
-    read = read_lines(lines)
+    read = read_lines(_first_lines(job, runner))
     _, failures = BatchScorer(model).score_batch(read.items)
     found = list(failures.values())
     if not job.options.quiet:
@@ -148,13 +148,16 @@ def _kinds(model: Any, failures: list[Failure]) -> str:
     return "; ".join(f"{kind}: {message}" for kind, message in first.items())
 
 
-def _first_blocks(runner: MRJobRunner) -> Iterator[bytes]:
-    if isinstance(runner, OURS):
-        return runner.first_blocks()
-    return chain.from_iterable(_remote_blocks(runner, path) for path in runner._get_input_paths())
+def _first_lines(job: Any, runner: MRJobRunner) -> list[bytes]:
+    wanted = job.options.preflight
+    files = runner.first_files() if isinstance(runner, OURS) else _remote_files(runner)
+    batches: Iterable[tuple[str, list[bytes]]]
+    batches = ((path, lines) for path, blocks in files for lines in batch_lines(blocks, wanted))
+    if job.options.partition_fields:
+        batches = with_partition_fields(batches)
+    return list(islice(chain.from_iterable(lines for _, lines in batches), wanted))
 
 
-def _remote_blocks(runner: MRJobRunner, path: str) -> Iterable[bytes]:
-    if Path(path).is_file():
-        return read_blocks(path)
-    return (block for block in runner.fs.cat(path) if block)
+def _remote_files(runner: MRJobRunner) -> Iterator[tuple[str, Iterable[bytes]]]:
+    for path in runner._get_input_paths():
+        yield path, read_blocks(path) if Path(path).is_file() else filter(None, runner.fs.cat(path))

@@ -33,6 +33,7 @@ from model_mapreduce_job.protocols import LdjsonProtocol, PairProtocol, RecordPr
 from model_mapreduce_job.task import ScoringTask  # noqa: E402
 from model_mapreduce_job.task_input import read_batches  # noqa: E402
 from model_scoring.errors import UnknownModelError  # noqa: E402
+from model_scoring.formats.partitions import with_partition_fields  # noqa: E402
 from model_scoring.settings import LAUNCHER_SETTINGS, Settings, find_settings  # noqa: E402
 
 __all__ = ["MLModelMapReduceJob", "model_manager", "settings"]
@@ -166,6 +167,8 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
             super().run_mapper(step_num)
             return
         batches = read_batches(self.options.args, self.stdin, self._source(), self.options.batch_size)
+        if self.options.partition_fields:
+            batches = with_partition_fields(batches)
         if self.scores_in_blocks():
             self._task.score_blocks(batches, self.stdout)
             return

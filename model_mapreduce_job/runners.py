@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -67,9 +67,9 @@ class LocalInputRunner(SimMRJobRunner):  # type: ignore[misc]  # mrjob has no ty
         """The files of the input, in order: folders are walked by name, names that start with _ or . left out."""
         return [file for path in self._get_input_paths() for file in files_below(path)]
 
-    def first_blocks(self) -> Iterator[bytes]:
-        """The input from its beginning, decompressed."""
-        return chain.from_iterable(map(read_blocks, self.input_files()))
+    def first_files(self) -> Iterator[tuple[str, Iterator[bytes]]]:
+        """The files of the input, in order, each with its bytes, decompressed."""
+        return ((path, read_blocks(path)) for path in self.input_files())
 
     def _check_input_path(self, path: str) -> None:
         check_local_input(path)
