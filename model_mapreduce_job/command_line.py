@@ -6,10 +6,11 @@
 | 1 | infrastructure: a step failed, files could not be written, counts do not add up |
 | 2 | the command line cannot be used: an option, an input that does not exist, an output that does |
 | 3 | bad data: too many records failed, ``--on_failure stop`` met one, an input file is damaged |
-| 4 | the settings or the model are broken: nothing was or could be predicted |
+| 4 | the settings or the model are broken: nothing was or could be predicted, or a record ends the model's process |
 | 130 | interrupted |
 """
 
+import math
 import os
 import signal
 import sys
@@ -154,6 +155,18 @@ def add_options(job: Any) -> None:
         help="Records in one call of the model. Default: 4096.",
     )
     job.add_passthru_arg(
+        "--isolate",
+        action="store_true",
+        help="Run the model in a process of its own. A record that ends that process fails alone, and the process is "
+        "replaced.",
+    )
+    job.add_passthru_arg(
+        "--record_timeout",
+        type=_seconds,
+        metavar="S",
+        help="A record for which the model takes longer than S seconds fails. Implies --isolate. Default: no limit.",
+    )
+    job.add_passthru_arg(
         "--partition_fields",
         action="store_true",
         help="Put what stands in the folders of the input's path (dt=2026-01-01/part-0) into each record, as text. A "
@@ -179,6 +192,7 @@ def check_options(job: Any) -> None:
         options.on_failure = "detail" if options.output_format == "ldjson" else "null"
     if options.preflight is None:
         options.preflight = PREFLIGHT_RECORDS if options.runner in CLUSTER_RUNNERS else 0
+    options.isolate = options.isolate or options.record_timeout is not None
     _check_key_field(job)
     if options.output_format == "ldjson" and not _ends_with_mapper(job):
         job.arg_parser.error("--output_format ldjson is for jobs that end with the prediction; this one goes on")
@@ -220,6 +234,16 @@ def _ratio(text: str) -> float:
         value = -1.0
     if not 0 <= value <= 1:
         raise ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
     return value
 
 

@@ -13,6 +13,7 @@ from operator import attrgetter
 from typing import Any
 
 from ml_model_abc import MLModel, MLModelException, MLModelSchemaValidationException
+from model_scoring.isolation import is_crash
 from model_scoring.outcome import Failure
 from model_scoring.record_schema import json_schema, properties
 
@@ -39,7 +40,6 @@ _READ_KINDS = ("not_utf8", "not_json", "not_an_object", "key_field_missing")
 _PREDICT_KINDS = (
     MLModelException,
     ArithmeticError,
-    AttributeError,
     LookupError,
     RuntimeError,
     TypeError,
@@ -90,6 +90,8 @@ def _validate_kind(error_type: str) -> str:
 
 
 def _predict_kind(failure: Failure) -> str:
+    if is_crash(failure):
+        return "crash or timeout"
     if failure.error_type in ("WrongNumberOfPredictions", "NoPrediction"):
         return "no prediction"
     raised = _PREDICT_BASES.get(failure.base_type or failure.error_type, object)

@@ -1,45 +1,26 @@
-"""Tasks as forks of the launcher, and when that is safe.
+"""Tasks as forks of the launcher.
 
-A fork has the model loaded and its libraries imported, a second and more that a new process spends again. It has none
-of the launcher's other threads, so a lock that one of them held stays locked for ever. The threads of OpenBLAS are no
-danger, it prepares for forks; those of any other library are taken for one.
+A fork has the model loaded and its libraries imported, a second and more that a new process spends again. When it is
+safe is for the hall's ``fork_safety.py`` to say.
 """
 
 import os
 import signal
-import threading
 import time
 import traceback
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
 from model_mapreduce_job.command_line import exit_code_of
 from model_scoring.errors import ScoringError
+from model_scoring.fork_safety import fork_is_safe
 from model_scoring.output_guard import flush_output
 
 __all__ = ["fork_is_safe", "run_forked"]
 
-_THREADS = Path("/proc/self/task")  # Linux; elsewhere nothing is known and nothing is forked
 POLL_SECONDS = 0.005
 # How long a task that is told to end may take to do so.
 GRACE_SECONDS = 3.0
-
-
-def fork_is_safe() -> bool:
-    """Whether this process has no thread but its own and OpenBLAS's."""
-    if not _THREADS.is_dir() or threading.active_count() > 1:
-        return False
-    return len(list(_THREADS.iterdir())) <= 1 + _openblas_threads()
-
-
-def _openblas_threads() -> int:
-    try:
-        import threadpoolctl  # scikit-learn brings it
-    except ImportError:  # without it no thread is known to be OpenBLAS's
-        return 0
-    pools = threadpoolctl.threadpool_info()
-    return sum(pool["num_threads"] - 1 for pool in pools if pool["internal_api"] == "openblas")
 
 
 def run_forked(

@@ -7,7 +7,9 @@ A subclass may override ``mapper``, the protocols and ``steps`` as mrjob's docum
 nothing of the mapper and no step follows, a task reads and writes whole blocks.
 """
 
+import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
@@ -32,6 +34,7 @@ from model_mapreduce_job.model_manager import ModelManager  # noqa: E402
 from model_mapreduce_job.protocols import LdjsonProtocol, PairProtocol, RecordProtocol  # noqa: E402
 from model_mapreduce_job.task import ScoringTask  # noqa: E402
 from model_mapreduce_job.task_input import read_batches  # noqa: E402
+from model_mapreduce_job.task_scorer import TaskScorer  # noqa: E402
 from model_scoring.errors import UnknownModelError  # noqa: E402
 from model_scoring.formats.partitions import with_partition_fields  # noqa: E402
 from model_scoring.settings import LAUNCHER_SETTINGS, Settings, find_settings  # noqa: E402
@@ -71,7 +74,8 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
             raise UnknownModelError(name, [known["qualified_name"] for known in model_manager.get_models()])
         self._model = model
         self._counters = TaskCounters(model, self.increment_counter)
-        self._task = ScoringTask(model, self.options, self._counters, write_message=self._write_message)
+        scorer = TaskScorer(model, model_manager.get_spec(name), self.options, self._write_message, self._descriptors)
+        self._task = ScoringTask(model, self.options, self._counters, scorer, write_message=self._write_message)
 
     # --- command line
 
@@ -155,6 +159,7 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
                 pairs = self._task.counted(pairs)
             yield from super().map_pairs(pairs, step_num)
             self._counters.flush()
+            self._task.close()
             return
         yield from (step["mapper_init"] or tuple)() or ()
         yield from self._task.score_pairs(pairs, self._source(), written_as_json=self._writes_json())
@@ -214,12 +219,26 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
 
     def increment_counter(self, group: str, counter: str, amount: int = 1) -> None:
         """Counts; the line starts afresh, whatever a model has left unfinished on standard error."""
-        self.stderr.write(b"\n")
-        super().increment_counter(group, counter, amount)
+        with _STDERR:
+            self.stderr.write(b"\n")
+            super().increment_counter(group, counter, amount)
 
     def _write_message(self, message: str) -> None:
-        self.stderr.write(b"\n" + message.encode("utf-8", "backslashreplace") + b"\n")
-        self.stderr.flush()
+        with _STDERR:
+            self.stderr.write(b"\n" + message.encode("utf-8", "backslashreplace") + b"\n")
+            self.stderr.flush()
+
+    def _descriptors(self) -> list[int]:
+        """Those of the task's input and output, as far as these have any."""
+        found = []
+        for stream in (self.stdin, self.stdout):
+            with suppress(AttributeError, OSError, ValueError):  # memory of a test's, or closed
+                found.append(stream.fileno())
+        return found
+
+
+# Two threads may have something to say; a line of either reaches Hadoop whole. Not the job's own: jobs are pickled.
+_STDERR = threading.Lock()
 
 
 # Whatever of these a subclass overrides, it expects to be called for each line or pair.

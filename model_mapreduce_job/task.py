@@ -23,7 +23,8 @@ from model_mapreduce_job.protocols import (
     unreadable_key,
     with_text,
 )
-from model_scoring.errors import ModelError, RecordFailedError
+from model_mapreduce_job.task_scorer import TaskScorer
+from model_scoring.errors import ModelCrashedError, ModelError, RecordFailedError
 from model_scoring.formats.ldjson import (
     PredictionEncoder,
     Record,
@@ -35,8 +36,8 @@ from model_scoring.formats.ldjson import (
     record_key,
 )
 from model_scoring.formats.lines import BATCH_BYTES
+from model_scoring.isolation import is_crash
 from model_scoring.outcome import Failure, Prediction, printable, shorten
-from model_scoring.scoring import BatchScorer
 
 __all__ = ["ScoringTask"]
 
@@ -48,13 +49,20 @@ class ScoringTask:
     """Scores the records of one task and counts what becomes of them.
 
     ``options`` are the job's: ``batch_size``, ``on_failure``, ``key_field``, ``output_format``,
-    ``max_failure_ratio``. ``write_message`` gets lines for the task's standard error.
+    ``max_failure_ratio``. ``scorer`` is closed when the task is done. ``write_message`` gets lines for the task's
+    standard error.
     """
 
     def __init__(
-        self, model: MLModel, options: Namespace, counters: TaskCounters, *, write_message: Callable[[str], None]
+        self,
+        model: MLModel,
+        options: Namespace,
+        counters: TaskCounters,
+        scorer: TaskScorer,
+        *,
+        write_message: Callable[[str], None],
     ) -> None:
-        self._scorer = BatchScorer(model)
+        self._scorer = scorer
         self._options = options
         self._counters = counters
         self._write_message = write_message
@@ -72,7 +80,7 @@ class ScoringTask:
 
     def score_blocks(self, batches: Iterable[tuple[str, list[bytes]]], output: BinaryIO) -> None:
         """Scores ``batches`` of lines, each with the name of its source, and writes a line for each record."""
-        with rare_collection():
+        with rare_collection(), self._scorer:
             self._score_blocks(batches, output)
         self._counters.finish()
 
@@ -104,6 +112,13 @@ class ScoringTask:
 
         ``written_as_json`` says that a protocol of ours writes them, so that a prediction which is no JSON fails.
         """
+        with self._scorer:
+            yield from self._score_pairs(pairs, source, written_as_json)
+        self._counters.finish()
+
+    def _score_pairs(
+        self, pairs: Iterable[tuple[Any, Any]], source: str, written_as_json: bool
+    ) -> Iterator[tuple[Any, Any]]:
         for values in _batches((value for _, value in pairs), self._options.batch_size):
             self._counters.add_lines(len(values))
             records = [value for value in values if value is not BLANK]
@@ -120,7 +135,6 @@ class ScoringTask:
             self._counters.add_outcomes(predictions, failures.values())
             self._counters.flush()
             self._hopeful = self._hopeful or len(failures) < len(items)
-        self._counters.finish()
 
     def counted(self, pairs: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
         """``pairs`` without blank lines, counted; for a mapper that is called for each record."""
@@ -143,6 +157,10 @@ class ScoringTask:
         return self.pair(
             item, predictions[0], failures.get(0), decode(key) if self._read_key and not failures else None
         )
+
+    def close(self) -> None:
+        """Ends what scoring has started; for a task that has called ``score_one``."""
+        self._scorer.close()
 
     def _score_writable(self, items: list[Any], written_as_json: bool) -> tuple[list[Any], dict[int, Failure]]:
         predictions, failures = self._scorer.score_batch(items)
@@ -191,6 +209,8 @@ class ScoringTask:
 
     def _judge(self, source: str, failures: dict[int, Failure], texts: list[bytes]) -> None:
         """Shows the first failure of each kind; ends the task where the failures say or the user wants so."""
+        if not self._scorer.gives_up:
+            self._refuse_crashes(source, failures, texts)
         likenesses = set(map(failure_likeness, failures.values()))
         if not likenesses <= self._likenesses_seen:
             self._likenesses_seen |= likenesses
@@ -202,6 +222,11 @@ class ScoringTask:
                 f"{failures[max(failures)].reason}. "
                 "The model or its input is not what it should be; --max_failure_ratio 1 lets such a job go on."
             )
+
+    def _refuse_crashes(self, source: str, failures: dict[int, Failure], texts: list[bytes]) -> None:
+        for place in sorted(failures):
+            if is_crash(failures[place]):
+                raise ModelCrashedError(source, _shown(texts[place]), failures[place].message)
 
     def _show(self, source: str, failures: dict[int, Failure], texts: list[bytes]) -> None:
         for place in sorted(failures):

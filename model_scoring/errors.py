@@ -4,7 +4,8 @@
     ├── SettingsError (also a ValueError)   settings or model specs that cannot be used
     │   └── UnknownModelError               a qualified name that no loaded model has
     ├── ModelError                          a model that is broken rather than unlucky
-    │   └── ModelCheckError                 check_model() found something
+    │   ├── ModelCheckError                 check_model() found something
+    │   └── ModelCrashedError               a record ended the model's process
     ├── InputError                          input that cannot be read whole, or too much of it bad
     │   ├── CorruptInputError               a file that is truncated or damaged
     │   ├── RecordFailedError               a record failed and the user asked to stop there
@@ -20,6 +21,7 @@ __all__ = [
     "InputError",
     "LostRecordsError",
     "ModelCheckError",
+    "ModelCrashedError",
     "ModelError",
     "RecordFailedError",
     "ScoringError",
@@ -56,6 +58,16 @@ class ModelCheckError(ModelError):
         self.problems = problems
         listed = "".join(f"\n  - {problem}" for problem in problems)
         super().__init__(f"{model}: {len(problems)} problem(s){listed}")
+
+
+class ModelCrashedError(ModelError):
+    """A record ended the model's process, and the user has not asked to go on without it."""
+
+    def __init__(self, source: str, record: str, reason: str) -> None:
+        super().__init__(
+            f"a record of {source} ends the model: {reason}. --isolate goes on without such records. "
+            f"The record: {record}"
+        )
 
 
 class InputError(ScoringError):

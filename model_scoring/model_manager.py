@@ -10,7 +10,7 @@ from model_scoring.output_guard import model_output_to_stderr
 from model_scoring.record_schema import RecordSchema, json_schema
 from model_scoring.settings import ModelSpec
 
-__all__ = ["ModelManager"]
+__all__ = ["ModelManager", "load_model"]
 
 
 class ModelManager:
@@ -20,6 +20,7 @@ class ModelManager:
     """
 
     _models: ClassVar[dict[str, MLModel]] = {}
+    _specs: ClassVar[dict[str, ModelSpec]] = {}
 
     @classmethod
     def load_models(cls, configuration: Iterable[Any]) -> None:
@@ -30,9 +31,10 @@ class ModelManager:
         """
         ModelManager._models = {}
         models: dict[str, MLModel] = {}
+        specs: dict[str, ModelSpec] = {}
         for number, entry in enumerate(configuration, 1):
             spec = ModelSpec.from_entry(entry, number)
-            model = _load(spec)
+            model = load_model(spec)
             name = model.qualified_name
             where = f"{spec.module_name}.{spec.class_name}"
             if not isinstance(name, str) or not name:
@@ -43,7 +45,8 @@ class ModelManager:
                     f"{_path(models[name])}. Qualified names must differ; remove one of the two entries."
                 )
             models[name] = model
-        ModelManager._models = models
+            specs[name] = spec
+        ModelManager._models, ModelManager._specs = models, specs
 
     @classmethod
     def get_models(cls) -> list[dict[str, Any]]:
@@ -66,8 +69,14 @@ class ModelManager:
         """The model itself; None for an unknown name."""
         return cls._models.get(qualified_name)
 
+    @classmethod
+    def get_spec(cls, qualified_name: str) -> ModelSpec | None:
+        """What the model was loaded from; None for an unknown name."""
+        return cls._specs.get(qualified_name)
 
-def _load(spec: ModelSpec) -> MLModel:
+
+def load_model(spec: ModelSpec) -> MLModel:
+    """The model that ``spec`` names, held by nobody. Raises ``SettingsError`` and ``ModelError``."""
     where = f"{spec.module_name}.{spec.class_name}"
     with model_output_to_stderr():
         try:

@@ -12,11 +12,11 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, TextIO, cast
 
-__all__ = ["claim_stdin", "claim_stdout", "flush_output", "model_output_to_stderr"]
+__all__ = ["claim_stdin", "claim_stdout", "disown_streams", "flush_output", "model_output_to_stderr"]
 
 
 class _Guard:
@@ -29,6 +29,7 @@ class _Guard:
         self._streams: tuple[Any, Any] = (None, None)
         self._descriptor_depth = 0
         self._descriptor = -1
+        self.claimed: list[int] = []
 
     def enter(self) -> None:
         with self._lock:
@@ -69,6 +70,7 @@ class _Guard:
         with self._lock:
             self._descriptor_depth += 1
         sys.stdout = _as_text(sys.stderr)
+        self.claimed.append(output)
         return os.fdopen(output, "wb")
 
 
@@ -121,6 +123,26 @@ def claim_stdin() -> BinaryIO:
     os.dup2(empty, 0)
     os.close(empty)
     return os.fdopen(source, "rb")
+
+
+def disown_streams(private: Iterable[int] = ()) -> None:
+    """Leaves this process, a child of a door's, without its parent's input and output: standard input is empty,
+    standard output is standard error, and what has been claimed leads nowhere, as do the descriptors ``private``.
+
+    They are not closed: their numbers would be given to other files, and objects of the parent's still hold them.
+    """
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (*private, *_guard.claimed, 0):
+        with suppress(OSError):  # closed by the parent since
+            os.fstat(descriptor)
+            os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+    try:
+        sys.stderr.fileno()
+    except (AttributeError, ValueError, OSError):  # memory of the parent's, where nobody would find what is written
+        sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    claim_stdout().close()
+    _guard.claimed.clear()
 
 
 def _open_closed_descriptors() -> None:

@@ -45,15 +45,9 @@ class BatchScorer:
         ``items`` are records; a ``Failure`` among them (a record that could not even be read) stays what it is.
         """
         self._process = os.getpid()
-        scored = self._score_items(items)
+        scored = score_records_of(items, self._score_records)
         self._end_in_child()
         return scored
-
-    def _score_items(self, items: list[Any]) -> tuple[list[Any], dict[int, Failure]]:
-        if Failure not in set(map(type, items)):
-            return self._score_records(items)
-        failures = {position: item for position, item in enumerate(items) if type(item) is Failure}
-        return _without(items, failures, self._score_records)
 
     def _score_records(self, records: list[Any]) -> tuple[list[Any], dict[int, Failure]]:
         with model_output_to_stderr():
@@ -138,6 +132,14 @@ def _as_list(answer: Any) -> list[Any]:
 
 
 Scored = tuple[list[Any], dict[int, Failure]]
+
+
+def score_records_of(items: list[Any], score_records: Callable[[list[Any]], Scored]) -> Scored:
+    """Scores the records among ``items``; a ``Failure`` among them stays what it is."""
+    if Failure not in set(map(type, items)):
+        return score_records(items)
+    failures = {position: item for position, item in enumerate(items) if type(item) is Failure}
+    return _without(items, failures, score_records)
 
 
 def _without(records: list[Any], failures: dict[int, Failure], score_kept: Callable[[list[Any]], Scored]) -> Scored:

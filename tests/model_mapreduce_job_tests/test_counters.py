@@ -50,7 +50,7 @@ def hostile_failures(seed: int) -> list[Failure]:
     words = ["".join(choose.choices(string.printable, k=12)) for _ in range(3000)]
     words += list(get_args(ErrorType)) + [f"field_{number}" for number in range(200)]
     known = ["ValueError", "KeyError", "OSError", "MLModelException", "AttributeError", "TypeError", "OverflowError"]
-    known += ["RuntimeError", "WrongNumberOfPredictions", "NoPrediction"]
+    known += ["RuntimeError", "WrongNumberOfPredictions", "NoPrediction", "ModelCrashed", "RecordTimeout"]
     known += ["not_utf8", "not_json", "not_an_object", "key_field_missing"]
     known += [f"field_{number}" for number in range(6)]
     words += known * 300
