@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DELETE_ON_ERROR:
-.PHONY: help venv run test check format train dist bench test-engines clean
+.PHONY: help venv run test check format train dist archive bench test-engines clean
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,9 +34,12 @@ train: $(VENV)/.installed ## trains the iris model and puts it in force
 	PYTHONPATH=./ $(BIN)/python -m iris_model.iris_train
 
 dist: $(VENV)/.installed ## builds the wheels of the job, the contract and the iris model into dist/
-	rm -rf dist $(BUILDS)
+	rm -rf dist/*.whl $(BUILDS)
 	$(PIP) wheel --no-deps --wheel-dir dist . ./packaging/ml_model_abc ./iris_model
 	rm -rf $(BUILDS)
+
+archive: $(VENV)/.installed ## packs Python, packages, models and settings for cluster nodes: dist/environment.tar.gz
+	PYTHONPATH=./ $(BIN)/python -m model_mapreduce_job.environment_archive
 
 bench: $(VENV)/.installed-dev ## measures how fast the job is
 	PYTHONPATH=./ $(BIN)/python benchmarks/run.py

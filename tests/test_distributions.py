@@ -57,5 +57,5 @@ def test_make_lists_its_targets():
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     done = subprocess.run(["make"], cwd=TOP, capture_output=True, text=True, check=True, env=environment)
     listed = {line.split()[1] for line in done.stdout.splitlines()}
-    expected = "help venv run test check format train dist bench test-engines clean"
+    expected = "help venv run test check format train dist archive bench test-engines clean"
     assert listed == set(expected.split())
