@@ -1,6 +1,8 @@
 """Models and settings that try to break the promises. ``HOSTILE`` in the environment names the one to load."""
 
+import faulthandler
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -82,6 +84,25 @@ class Sleeps(_Hostile):
     def predict(self, data: dict[str, Any]) -> dict[str, Any]:
         time.sleep(60)
         return {}
+
+
+class Crashes(_Hostile):
+    """Ends its process where the value is 2; waits for a second before a batch that holds a 0."""
+
+    def predict_batch(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if any(record["value"] == 0 for record in records):
+            time.sleep(1)
+        if any(record["value"] == 2 for record in records):
+            faulthandler.disable()  # pytest's would tell of it
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return super().predict_batch(records)
+
+
+class Hangs(_Hostile):
+    def predict(self, data: dict[str, Any]) -> dict[str, Any]:
+        if data["value"] == 2:
+            time.sleep(60)
+        return super().predict(data)
 
 
 class Renamed(BaseModel):

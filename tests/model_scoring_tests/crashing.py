@@ -1,9 +1,11 @@
 """Models that take their process with them, or never answer, where a record says so."""
 
 import ctypes
+import faulthandler
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +32,18 @@ def _leave_a_child_behind() -> None:
     os._exit(3)
 
 
+def _quietly(die: Callable[[], Any]) -> None:
+    faulthandler.disable()  # pytest's would tell of each
+    die()
+
+
 def _raise(error: BaseException) -> Any:
     raise error
 
 
 WAYS: dict[str, Any] = {
-    "segfault": lambda: ctypes.string_at(0),
-    "abort": os.abort,
+    "segfault": lambda: _quietly(lambda: ctypes.string_at(0)),
+    "abort": lambda: _quietly(os.abort),
     "exit": lambda: os._exit(0),
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "leave": _leave_a_child_behind,

@@ -29,12 +29,12 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(autouse=True)
 def nothing_left():
     """Children and descriptors that a test leaves behind fail it."""
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     yield
     gc.collect()
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 @pytest.fixture
@@ -222,7 +222,7 @@ def test_the_model_that_fails_in_every_way():
     ways = ("raise", "type_error", "exit", "wrong_number", "none", "mutate", "nan", "print", "warn")
     items = [{"value": 1.0, "fail": way} for way in ways] * 3
     spec = ModelSpec("model_scoring.testing", "FailingModel")
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="told to warn"):
         _, expected = in_batches(BatchScorer(FailingModel()), items, 4)
     assert isolated(items, 4, FailingModel(), spec)[1] == expected
 
