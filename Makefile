@@ -4,9 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+HADOOP := $(BIN)/python -m tests.engines.hadoop
 
 .DELETE_ON_ERROR:
-.PHONY: help venv run test check format train dist archive bench test-engines clean
+.PHONY: help venv run test check format train dist archive bench test-engines test-hadoop \
+	hadoop-up hadoop-down hadoop-status clean
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,10 +46,20 @@ archive: $(VENV)/.installed ## packs Python, packages, models and settings for c
 bench: $(VENV)/.installed-dev ## measures how fast the job is
 	PYTHONPATH=./ $(BIN)/python benchmarks/run.py
 
-test-engines: $(VENV)/.installed-dev ## runs the tests that need an engine (Hadoop, EMR); fails where the engine is missing
-	@if ls tests/engines/test_*.py >/dev/null 2>&1; \
-	then $(BIN)/python -m pytest tests/engines; \
-	else echo "There are no engine tests yet."; fi
+test-engines: test-hadoop ## runs the tests that need an engine; fails where the engine cannot start
+
+# Ends with the tests' exit code, the cluster stopped either way.
+test-hadoop: $(VENV)/.installed-dev ## starts the Hadoop cluster, runs the tests that need it, stops it
+	@$(HADOOP) up && $(BIN)/python -m pytest tests/engines; code=$$?; $(HADOOP) down; exit $$code
+
+hadoop-up: $(BIN)/python ## starts a Hadoop cluster on this machine (needs a JDK and Maven); data and logs in .hadoop/
+	@$(HADOOP) up
+
+hadoop-down: $(BIN)/python ## stops the Hadoop cluster; what is in HDFS stays
+	@$(HADOOP) down
+
+hadoop-status: $(BIN)/python ## shows the cluster's daemons; fails when one is not running
+	@$(HADOOP) status
 
 clean: ## removes .venv and everything built, cached or scored
 	rm -rf $(VENV) dist $(BUILDS) *.egg-info */*.egg-info packaging/*/*.egg-info

@@ -1,0 +1,63 @@
+"""Processes for which this machine has no Python: a node without one, for what a job ships to be all there is.
+
+They get a mount namespace of their own, in which each Python that can be found is covered by something empty.
+"""
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tests.engines.hadoop.installation import HadoopError
+
+PROGRAM_FOLDERS = ("/usr/local/bin", "/usr/local/sbin", "/usr/bin", "/usr/sbin", "/bin", "/sbin")
+LIBRARY_FOLDERS = ("/usr/lib", "/usr/local/lib", "/usr/lib64", "/usr/local/lib64")
+# Where version managers keep theirs, in the home of the user.
+MANAGERS = (".pyenv", ".local/share/uv/python", ".local/share/pypoetry", "miniconda3", "anaconda3", ".rye/py", ".asdf")
+
+
+def wrapped(command: Sequence[str], repository: Path) -> list[str]:
+    """The command that runs this one, as the same process, without Python."""
+    unshare = ["unshare", "--mount", "--propagation", "private"]
+    if os.geteuid() != 0:
+        unshare[1:1] = ["--map-root-user"]
+    tried = subprocess.run([*unshare, "true"], capture_output=True, text=True, timeout=30, check=False)
+    if tried.returncode != 0:
+        raise HadoopError(
+            "hiding Python needs a mount namespace (root, or user namespaces), and that was refused: "
+            + tried.stderr.strip()
+        )
+    lines = ["set -eu", "empty=$(mktemp -d)", 'mkdir "$empty/folder"', ': > "$empty/file"', 'chmod 000 "$empty/file"']
+    for path in sorted(pythons(repository)):
+        kind = "folder" if path.is_dir() else "file"
+        lines.append(f'mount --bind "$empty/{kind}" {shlex.quote(str(path))}')
+    lines.append('exec "$@"')
+    return [*unshare, "sh", "-c", "\n".join(lines), "sh", *command]
+
+
+def pythons(repository: Path) -> set[Path]:
+    """The files and folders to cover, none inside another; of links what they lead to, since a mount covers that."""
+    found = {path.resolve() for path in candidates(repository) if path.exists()}
+    # Those cannot be covered without everything else that is in them.
+    found -= {Path("/"), Path("/usr"), Path("/usr/local"), Path.home(), repository}
+    return {path for path in found if not any(parent in found for parent in path.parents)}
+
+
+def candidates(repository: Path) -> Iterator[Path]:
+    yield repository / ".venv"
+    yield Path(sys.prefix)
+    yield Path(sys.base_prefix)
+    yield Path(sys.executable)
+    for name in ("VIRTUAL_ENV", "CONDA_PREFIX", "PYENV_ROOT"):
+        if value := os.environ.get(name):
+            yield Path(value)
+    for name in MANAGERS:
+        yield Path.home() / name
+    for folder in {*PROGRAM_FOLDERS, *filter(None, os.environ.get("PATH", "").split(":"))}:
+        for pattern in ("python", "python[0-9]*", "pypy*"):
+            yield from Path(folder).glob(pattern)
+    for folder in LIBRARY_FOLDERS:
+        for pattern in ("python3*", "libpython3*", "*-linux-gnu*/libpython3*"):
+            yield from Path(folder).glob(pattern)
