@@ -149,7 +149,7 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
         For one record; tasks work in batches unless a subclass overrides this. ``record`` is a dict or, for a line
         that is no record, a ``Failure``.
         """
-        yield self._task.score_one(record, written_as_json=self._writes_json())
+        yield self._task.score_one(record, self._source(), written_as_json=self._writes_json())
 
     def map_pairs(self, pairs: Iterable[tuple[Any, Any]], step_num: int = 0) -> Iterator[tuple[Any, Any]]:
         """Runs the mapper of a step over pairs; the prediction step in batches."""

@@ -145,13 +145,13 @@ class ScoringTask:
             else:
                 yield key, value
 
-    def score_one(self, item: Any, *, written_as_json: bool) -> tuple[Any, Any]:
+    def score_one(self, item: Any, source: str, *, written_as_json: bool) -> tuple[Any, Any]:
         """The pair for one record; its key, with ``--key_field``, as a value."""
         texts = [record_text(item) if isinstance(item, dict) else b""]
         [key], items = self._keys(texts, [item])
         predictions, failures = self._score_writable(items, written_as_json)
         if failures:
-            self._judge("the input", failures, texts)
+            self._judge(source, failures, texts)
         self._hopeful = self._hopeful or not failures
         self._counters.add_outcomes(predictions, failures.values())
         return self.pair(

@@ -67,6 +67,7 @@ def is_crash(failure: Failure) -> bool:
 
 class IsolatedScorer:
     """A model, ready to score batches in a process of its own. To be closed; the next batch would start it anew.
+    For one thread, which must outlive it: the child ends with the thread that has started it.
 
     ``spec`` is what the model was loaded from. A piece of a batch may take ``record_timeout`` seconds; when it takes
     longer it is cut, and a single record that takes longer is a ``Failure``. The child gets none of the descriptors

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from model_mapreduce_job import task_scorer
 from model_mapreduce_job.ml_model_map_reduce_job import MLModelMapReduceJob
 from model_mapreduce_job.task_input import PIECES_VARIABLE
 from model_mapreduce_job.task_scorer import SignsOfLife, attempt_number
+from model_scoring.errors import ModelCrashedError
 from tests.model_mapreduce_job_tests.jobs import IRIS, loaded, run_command, run_here
 from tests.model_mapreduce_job_tests.test_hostile import EXPECTED, HOSTILE, LOCAL, MODULE, VALUES, run_hostile
 
@@ -120,6 +122,19 @@ def test_a_later_attempt_names_the_record_and_its_file(size: int) -> None:
         f"ModelCrashedError: a record of {INPUT_FILE} ends the model: the model's process was ended by SIGSEGV. "
         '--isolate goes on without such records. The record: {"value": 2}\n'
     ).encode() in ran.stderr
+
+
+@pytest.mark.parametrize("job_class", [PairByPair, RecordByRecord])
+def test_a_later_attempt_names_it_for_subclasses_too(
+    job_class: type[MLModelMapReduceJob], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("mapreduce_task_attempt_id", "attempt_1700000000000_0001_m_000017_1")
+    monkeypatch.setenv("mapreduce_map_input_file", INPUT_FILE)
+    with loaded({"module_name": MODULE, "class_name": "Crashes"}):
+        job = job_class([*HOSTILE, "--mapper", "--step-num=0"])
+        job.sandbox(stdin=BytesIO(b"\n".join(VALUES)))
+        with pytest.raises(ModelCrashedError, match=f'a record of {INPUT_FILE} ends .* The record: {{"value": 2}}'):
+            job.execute()
 
 
 def test_a_later_attempt_without_a_crash_gives_what_the_first_gives() -> None:
