@@ -8,7 +8,7 @@ import re
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,6 +50,8 @@ def attempt_logs(
             told = done.stdout.decode("utf-8", "replace")
         except subprocess.TimeoutExpired:
             pass
+        except OSError as error:
+            return AttemptLogs(None, None, [], f"mapred does not start ({error})")
         if "LogType:" in told:
             return _parsed(told.splitlines())
         if time.monotonic() > deadline:
@@ -57,7 +59,7 @@ def attempt_logs(
         time.sleep(SECONDS_BETWEEN)
 
 
-def stderr_lines(yarn: str | None, application: str, patience: float) -> Iterator[str]:
+def stderr_lines(yarn: str | None, application: str, patience: float) -> Generator[str, None, None]:
     """Lines that the containers of an application wrote to standard error, for at most ``patience`` seconds."""
     if yarn is None:
         return

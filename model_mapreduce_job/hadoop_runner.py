@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,12 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
     @classmethod
     def _default_opts(cls) -> dict[str, Any]:
         # What mrjob keeps of a failed job is as large as its input; the error has named what is needed to find it.
-        return {**super()._default_opts(), "cleanup_on_failure": ["TMP"]}
+        # And a file of a few blocks needs no more tasks than blocks: Hadoop's own default is two.
+        return {
+            **super()._default_opts(),
+            "cleanup_on_failure": ["TMP"],
+            "jobconf": {"mapreduce.job.maps": "1"},
+        }
 
     def _combine_opts(self, opt_list: list[dict[str, Any]]) -> dict[str, Any]:
         return shipped_options(super()._combine_opts(opt_list))
@@ -177,6 +183,9 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
 
     def _check_input_paths(self) -> None:
         """Nothing: ``refuse_old_output`` has looked."""
+
+    def _default_sh_bin(self) -> list[str]:
+        return ["/bin/sh", "-e"]  # mrjob's -x shows each command to whoever wants to read an error
 
     def _wd_mirror(self) -> None:
         """Nowhere: ``hadoop jar`` takes the job's own files along when it submits."""
@@ -302,8 +311,8 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
         """
         if self._wanted_output is None or not self._applications:
             return
-        self._hadoop("fs", "-rmdir", "--ignore-fail-on-non-empty", self._wanted_output)
-        self._hadoop("fs", "-put", "-", posixpath.join(self._wanted_output, "_FAILED"), stdin=text.encode())
+        if self._hadoop("fs", "-rmdir", self._wanted_output).returncode:
+            self._hadoop("fs", "-put", "-", posixpath.join(self._wanted_output, "_FAILED"), stdin=text.encode())
 
     def cat_output(self) -> Iterator[bytes]:
         """The output in blocks, part after part in order, decompressed."""
@@ -320,9 +329,8 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
     def fetch_examples(self, wanted: int) -> None:
         """Fills ``examples`` with the first failure of each kind, from the containers' logs, as far as they are had."""
         for application in self._applications:
-            for line in stderr_lines(self._tool("yarn"), application, PATIENCE):
-                example = parse_example(line)
-                if example is not None:
+            with suppress(OSError), closing(stderr_lines(self._tool("yarn"), application, PATIENCE)) as lines:
+                for example in filter(None, map(parse_example, lines)):
                     self.examples.setdefault(example["kind"], example)
                     if len(self.examples) >= wanted:
                         return
@@ -341,7 +349,7 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
             attempt = errors[-1]["attempt_id"]
             logs = attempt_logs(self._tool("mapred"), step.get("job_id"), attempt, self._log_folders(), PATIENCE)
             rows += _told_by(attempt, logs, self.exit_code())
-        rows += ["Java's side of it:", *(f"  {line}" for text in self._java()[-3:] for line in text.splitlines())]
+        rows += ["Java's side of it:", *(f"  {line}" for text in self._java() for line in text.splitlines())]
         if self._applications:
             rows.append(f"All logs: yarn logs -applicationId {self._applications[-1]}")
         return "\n".join(rows)
@@ -349,7 +357,7 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
     def _java(self) -> list[str]:
         step = self._log_interpretations[-1].get("step", {}) if self._log_interpretations else {}
         errors = [error["hadoop_error"]["message"] for error in step.get("errors", []) if "hadoop_error" in error]
-        return [*errors, *self._last_words]
+        return [*errors[-1:], *self._last_words]
 
     def _log_folders(self) -> list[Path]:
         return [Path(path) for path in self._hadoop_log_dirs() if not is_uri(path)]

@@ -1,0 +1,113 @@
+"""Ways to run jobs on the cluster of the tests, and to look at what they leave there."""
+
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tests.engines.hadoop.cluster import HadoopCluster
+from tests.model_mapreduce_job_tests.jobs import ROOT, SCRIPT
+
+# A code-only job: the nodes are this machine, and this Python has everything.
+CODE_ONLY = ("--no-conf", "--python-bin", sys.executable)
+FAULTS = (
+    *CODE_ONLY,
+    *("--model_qualified_name", "fault_model", "--preflight", "0"),
+    *("--cmdenv", f"PYTHONPATH=.:{ROOT}"),
+)
+FAULT_SETTINGS = {"APP_SETTINGS": "tests.engines.fault_model.Settings"}
+
+
+def start_job(
+    cluster: HadoopCluster, *arguments: object, script: str = SCRIPT, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Starts a job on the cluster from the project's folder."""
+    clean = {name: value for name, value in cluster.environment().items() if name != "APP_SETTINGS"}
+    return subprocess.Popen(
+        [sys.executable, script, "-r", "hadoop", *map(str, arguments)],
+        cwd=ROOT,
+        env=clean | {"PYTHONPATH": "./"} | (environment or {}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def finish(job: subprocess.Popen[bytes], seconds: float = 300) -> subprocess.CompletedProcess[bytes]:
+    """What the job has left, when it has ended."""
+    try:
+        out, err = job.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        job.kill()
+        out, err = job.communicate()
+        raise AssertionError(f"the job has not ended after {seconds} s:\n{err.decode()}") from None
+    return subprocess.CompletedProcess(job.args, job.returncode, out, err)
+
+
+def run_job(cluster: HadoopCluster, *arguments: object, **how: Any) -> subprocess.CompletedProcess[bytes]:
+    """Runs a job on the cluster."""
+    return finish(start_job(cluster, *arguments, **how))
+
+
+def put(cluster: HadoopCluster, path: str, content: bytes, *options: str) -> str:
+    """Writes a file into HDFS, its folders included."""
+    cluster.hdfs("-mkdir", "-p", str(PurePosixPath(path).parent))
+    subprocess.run(
+        ["hadoop", "fs", *options, "-put", "-f", "-", path],
+        env=cluster.environment(),
+        input=content,
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    return f"hdfs://{path}"
+
+
+def output_lines(cluster: HadoopCluster, folder: str) -> Counter[bytes]:
+    """The lines of all part files of an output folder, as a multiset."""
+    done = subprocess.run(
+        ["hadoop", "fs", "-text", f"{folder}/part-*"],
+        env=cluster.environment(),
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    assert done.stdout == b"" or done.stdout.endswith(b"\n")
+    return Counter(done.stdout.split(b"\n")[:-1])
+
+
+def names(cluster: HadoopCluster, folder: str) -> set[str]:
+    """The names of what is in a folder of HDFS; none where there is no such folder."""
+    done = cluster.run("hadoop", "fs", "-ls", "-C", folder, check=False)
+    return {line.rsplit("/", 1)[1] for line in done.stdout.splitlines()}
+
+
+def wait_for(mark: Path, seconds: float = 120) -> dict[str, Any]:
+    """What a record has written when it was met."""
+    end = time.monotonic() + seconds
+    while not mark.exists():
+        assert time.monotonic() < end, f"no task has met the record in {seconds} s"
+        time.sleep(0.05)
+    found: dict[str, Any] = json.loads(mark.read_text())
+    return found
+
+
+def numbered(count: int, special: Mapping[int, dict[str, Any]]) -> bytes:
+    """Records ``{"n": …}``, some of them with more in them."""
+    return b"".join(json.dumps({"n": number, **special.get(number, {})}).encode() + b"\n" for number in range(count))
+
+
+def assert_each_once(lines: Iterable[bytes], count: int, failed: Iterable[int] = ()) -> None:
+    """Each record of ``numbered`` is there once, with its prediction, or with null where it is among ``failed``."""
+    missing = set(failed)
+    met: Counter[int] = Counter()
+    for line in lines:
+        key, _, value = line.partition(b"\t")
+        number = json.loads(key)["n"]
+        met[number] += 1
+        assert json.loads(value) == (None if number in missing else {"twice": 2 * number}), line
+    assert met == Counter(range(count))

@@ -1,0 +1,189 @@
+"""The job on the cluster: the same lines as on one machine, and an output that is whole or says that it is not."""
+
+import bz2
+import gzip
+import json
+import re
+import signal
+from collections import Counter
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import pytest
+
+from benchmarks.records import main as write_records
+from tests.engines.hadoop.cluster import HadoopCluster
+from tests.engines.hadoop_jobs import CODE_ONLY, names, output_lines, put, run_job, start_job
+from tests.model_mapreduce_job_tests.jobs import DATA, GOLDEN, GOOD, IRIS, run_command
+
+JOB = (*CODE_ONLY, *IRIS)
+LDJSON = ("--output_format", "ldjson")
+HADOOP_GROUP = "Map-Reduce Framework"
+
+
+def lines_of(content: bytes) -> Counter[bytes]:
+    return Counter(content.split(b"\n")[:-1])
+
+
+def inline(*arguments: object) -> Counter[bytes]:
+    ran = run_command(*IRIS, "--no-conf", *arguments)
+    assert ran.returncode == 0, ran.stderr.decode()
+    return lines_of(ran.stdout)
+
+
+def summary(path: Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads(path.read_text())
+    return found
+
+
+def test_the_fifteen_records_of_the_readme(cluster: HadoopCluster, tmp_path: Path) -> None:
+    ran = run_job(cluster, *JOB, "data/input.ldjson", "--summary_file", tmp_path / "summary")
+    assert ran.returncode == 0, ran.stderr.decode()
+    assert lines_of(ran.stdout) == lines_of((GOLDEN / "input.pairs").read_bytes())
+    text = ran.stderr.decode()
+    assert "preflight: 15 records scored, 1 failed" in text
+    assert "validate petal_width" in text
+    assert "Input should be a valid number" in text, "the example has come from the container's log"
+    assert "SUCCESS" not in text
+    found = summary(tmp_path / "summary")
+    assert (found["records"], found["predictions"], found["failures"]) == (15, 14, 1)
+    assert names(cluster, "/user/root/tmp/mrjob") == set(), "nothing temporary is left"
+
+
+@pytest.mark.parametrize("output", [(), LDJSON], ids=["pairs", "ldjson"])
+def test_dirty_input_in_splits_that_end_inside_lines(
+    cluster: HadoopCluster, output: tuple[str, ...], tmp_path: Path
+) -> None:
+    source = put(cluster, "/in/dirty.ldjson", (DATA / "dirty.ldjson").read_bytes())
+    ran = run_job(
+        cluster, *JOB, source, *output, *("-D", "mapreduce.job.maps=4"), "--summary_file", tmp_path / "summary"
+    )
+    assert ran.returncode == 0, ran.stderr.decode()
+    golden = "dirty.ldjson" if output else "dirty.pairs"
+    assert lines_of(ran.stdout) == lines_of((GOLDEN / golden).read_bytes())
+    splits = re.search(r"number of splits:(\d+)", ran.stderr.decode())
+    assert splits is not None
+    assert int(splits[1]) >= 4
+    assert summary(tmp_path / "summary")["records"] == (GOLDEN / golden).read_bytes().count(b"\n")
+
+
+@pytest.fixture(scope="session")
+def million(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A million records, one in twenty bad."""
+    path: Path = tmp_path_factory.mktemp("million") / "million.ldjson"
+    with path.open("w") as file, redirect_stdout(file):
+        write_records(1_000_000, 0.05)
+    return path
+
+
+@pytest.mark.parametrize("output", [(), LDJSON], ids=["pairs", "ldjson"])
+def test_a_million_records_from_and_to_hdfs(cluster: HadoopCluster, million: Path, output: tuple[str, ...]) -> None:
+    cluster.hdfs("-mkdir", "-p", "/in")
+    cluster.hdfs("-D", "dfs.blocksize=16777216", "-put", "-f", str(million), "/in/million.ldjson")
+    folder = f"/out/million{len(output)}"
+    ran = run_job(cluster, *JOB, "hdfs:///in/million.ldjson", *output, "--output-dir", f"hdfs://{folder}")
+    assert ran.returncode == 0, ran.stderr.decode()
+    assert ran.stdout == b""
+    on_hadoop = output_lines(cluster, folder)
+    assert on_hadoop == inline(million, *output)
+    assert sum(on_hadoop.values()) == 1_000_000
+    assert "_SUCCESS" in names(cluster, folder)
+
+
+def test_gzip_and_bzip2_with_several_members(cluster: HadoopCluster) -> None:
+    lines = (GOLDEN / "input.pairs").read_bytes().splitlines(keepends=True)
+    records = [line.split(b"\t")[0] + b"\n" for line in lines]
+    members = [b"".join(records[:7]), b"".join(records[7:])]
+    put(cluster, "/in/members/a.gz", b"".join(map(gzip.compress, members)))
+    put(cluster, "/in/members/b.bz2", b"".join(map(bz2.compress, members)))
+    ran = run_job(cluster, *JOB, "hdfs:///in/members")
+    assert ran.returncode == 0, ran.stderr.decode()
+    assert lines_of(ran.stdout) == Counter(dict.fromkeys(lines_of(b"".join(lines)), 2))
+
+
+def test_a_truncated_gzip_is_named_and_leaves_no_output(cluster: HadoopCluster) -> None:
+    whole = gzip.compress(b"".join(GOOD + b" " * (n % 7) + b"\n" for n in range(50_000)), mtime=0)
+    put(cluster, "/in/truncated/whole.gz", gzip.compress(GOOD + b"\n"))
+    put(cluster, "/in/truncated/broken.gz", whole[: len(whole) // 2])
+    ran = run_job(cluster, *JOB, "hdfs:///in/truncated", "--preflight", "0", "--output-dir", "hdfs:///out/truncated")
+    assert ran.returncode == 1
+    told = ran.stderr.decode()
+    assert re.search(r"TaskFailedError: attempt_\S+ failed on \S+, reading hdfs://\S+/in/truncated/broken.gz", told)
+    assert "end of input stream" in told
+    assert names(cluster, "/out/truncated") <= {"_FAILED"}
+
+
+def test_many_small_files_in_a_folder_of_folders(cluster: HadoopCluster) -> None:
+    expected: Counter[bytes] = Counter()
+    for number in range(4):
+        record = b'{"sepal_length": 5.%d, "sepal_width": 3.2, "petal_length": 1.2, "petal_width": 0.2}' % number
+        day = f"2026-01-0{number + 1}"
+        put(cluster, f"/in/days/dt={day}/part-0", record + b"\n" + record)
+        expected[record[:-1] + b', "dt": "%b"}\t{"species": "setosa"}' % day.encode()] += 2
+    put(cluster, "/in/days/_SUCCESS", b"")
+    put(cluster, "/in/days/dt=2026-01-01/.hidden", GOOD)
+    put(cluster, "/in/days/_logs/part-0", GOOD)
+    put(cluster, "/in/days/dt=2026-01-01/empty", b"")
+    ran = run_job(cluster, *JOB, "hdfs:///in/days", "--partition_fields")
+    assert ran.returncode == 0, ran.stderr.decode()
+    assert lines_of(ran.stdout) == expected
+
+
+@pytest.mark.parametrize("script", ["examples/species_statistics.py", "examples/unique_records.py"])
+def test_examples_with_a_reduce_step_on_two_reducers(cluster: HadoopCluster, script: str) -> None:
+    arguments = (*CODE_ONLY, *IRIS, "data/dirty.ldjson", "data/dirty.ldjson")
+    ran = run_job(cluster, *arguments, "-D", "mapreduce.job.reduces=2", script=script)
+    assert ran.returncode == 0, ran.stderr.decode()
+    here = run_command(*IRIS, "--no-conf", "data/dirty.ldjson", "data/dirty.ldjson", command=(script,))
+    assert here.returncode == 0
+    assert lines_of(ran.stdout) == lines_of(here.stdout)
+    assert "Launched reduce tasks" not in ran.stderr.decode()
+
+
+def test_old_output_is_refused_before_anything_is_submitted(cluster: HadoopCluster) -> None:
+    for name, found in (("_SUCCESS", "that succeeded"), ("_FAILED", "its _FAILED says why"), ("x", "no _SUCCESS")):
+        put(cluster, f"/out/old{name}/part-00000", b"")
+        put(cluster, f"/out/old{name}/{name}", b"")
+        ran = run_job(cluster, *JOB, "data/input.ldjson", "--output-dir", f"hdfs:///out/old{name}")
+        assert ran.returncode == 2, ran.stderr.decode()
+        assert found in ran.stderr.decode()
+        assert "hadoop fs -rm -r" in ran.stderr.decode()
+        assert "Submitted application" not in ran.stderr.decode()
+
+
+def test_missing_input_is_refused_before_anything_is_submitted(cluster: HadoopCluster) -> None:
+    for path in ("hdfs:///in/nothing", "data/nothing.ldjson", "hdfs:///in/nothing/*.gz"):
+        ran = run_job(cluster, *JOB, path)
+        assert ran.returncode == 2
+        assert f"input {path} does not exist" in ran.stderr.decode()
+
+
+def test_too_many_failures_leave_the_output_without_success(cluster: HadoopCluster) -> None:
+    ran = run_job(
+        cluster, *JOB, "data/input.ldjson", *("--max_failure_ratio", "0.01"), "--output-dir", "hdfs:///out/ratio"
+    )
+    assert ran.returncode == 3
+    assert names(cluster, "/out/ratio") == {"_FAILED", "part-00000"}
+    assert "--max_failure_ratio allows 0.01" in cluster.hdfs("-cat", "/out/ratio/_FAILED")
+    again = run_job(cluster, *JOB, "data/input.ldjson", "--output-dir", "hdfs:///out/ratio")
+    assert again.returncode == 2
+    assert "1 part files of a job that failed; its _FAILED says why" in again.stderr.decode()
+
+
+def test_ctrl_c_ends_the_application(cluster: HadoopCluster) -> None:
+    source = put(cluster, "/in/interrupted", (GOOD + b"\n") * 1_000_000)
+    job = start_job(cluster, *JOB, source, "--preflight", "0", "--output-dir", "hdfs:///out/interrupted")
+    assert job.stderr is not None
+    told = b""
+    while b"map 0% reduce 0%" not in told:
+        line = job.stderr.readline()
+        assert line, told.decode()
+        told += line
+    job.send_signal(signal.SIGINT)
+    _, err = job.communicate(timeout=120)
+    assert job.returncode == 130, err.decode()
+    application = re.search(r"Submitted application (\S+)", told.decode())
+    assert application is not None
+    state = cluster.run("yarn", "application", "-status", application[1]).stdout
+    assert re.search(r"Final-State : KILLED", state), state
+    assert "_SUCCESS" not in names(cluster, "/out/interrupted")
