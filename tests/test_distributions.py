@@ -57,5 +57,6 @@ def test_make_lists_its_targets():
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     done = subprocess.run(["make"], cwd=TOP, capture_output=True, text=True, check=True, env=environment)
     listed = {line.split()[1] for line in done.stdout.splitlines()}
-    expected = "help venv run test check format train dist archive bench test-engines clean"
+    expected = "help venv run test check format train dist archive bench test-engines test-hadoop clean"
+    expected += " hadoop-up hadoop-down hadoop-status"
     assert listed == set(expected.split())
