@@ -20,8 +20,8 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -154,19 +154,23 @@ class IsolatedScorer:
                 self._child = None
             raise
         if answer[:1] == _UNPICKLABLE:
-            raise _UnansweredError(*_unpickled(answer, "the answer"))
-        predictions, failures = _unpickled(answer, "the prediction")
+            raise _UnansweredError(*pickle.loads(answer[1:]))  # noqa: S301  # a child of ours pickled it
+        predictions, failures = _unpickled(answer[1:], "the prediction")
         return predictions, {place: replace(failure, record=records[place]) for place, failure in failures.items()}
 
     def _start(self) -> None:
-        self._child = _fork(self._scorer, self._private()) if fork_is_safe() else _spawn()
-        self._child.while_waiting = self._while_waiting
-        where = f"{self._spec.module_name}.{self._spec.class_name}"
+        spec = self._spec
         try:
-            # A fork has the model and answers at once; whatever goes wrong here is no record's fault.
-            spec = self._spec.module_name, self._spec.class_name, dict(self._spec.parameters)
-            answer = self._child.ask(_pickled(spec, "what it is loaded with"), None)
-        except _UnansweredError as error:
+            if fork_is_safe():
+                request = b""  # a fork has the model
+                self._child = _fork(self._scorer, self._private())
+            else:
+                request = _pickled((spec.module_name, spec.class_name, dict(spec.parameters)), "a parameter")
+                self._child = _spawn()
+            self._child.while_waiting = self._while_waiting
+            answer = self._child.ask(request, None)
+        except _UnansweredError as error:  # before the first batch, so it is no record's fault
+            where = f"{spec.module_name}.{spec.class_name}"
             raise ModelError(f"{where} cannot be loaded in a process of its own: {error}") from error
         if answer[:1] == _RAISED:
             raise pickle.loads(answer[1:])  # noqa: S301  # a child of ours pickled it
@@ -272,28 +276,24 @@ def _signal(number: int) -> str:
 
 
 def _pickled(value: Any, what: str) -> bytes:
-    try:
+    with _said_of(what):
         return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise _UnansweredError(*_unpicklable(error, what)) from error
 
 
-def _unpickled(answer: memoryview, what: str) -> Any:
+def _unpickled(data: bytes | bytearray | memoryview, what: str) -> Any:
+    with _said_of(what):
+        return pickle.loads(data)  # noqa: S301  # pickled by our parent or child
+
+
+@contextmanager
+def _said_of(what: str) -> Iterator[None]:
     try:
-        return pickle.loads(answer[1:])  # noqa: S301  # a child of ours pickled it
+        yield
     except MemoryError:
         raise
-    except Exception as error:
-        raise _UnansweredError(*_unpicklable(error, what)) from error
-
-
-def _unpicklable(error: BaseException, what: str) -> tuple[str, str]:
-    return (
-        type(error).__name__,
-        f"{what} cannot be pickled, to be handed from one process to the other: {describe(error)}",
-    )
+    except Exception as error:  # somebody else's classes
+        message = f"{what} cannot be pickled, to be handed from one process to the other: {describe(error)}"
+        raise _UnansweredError(type(error).__name__, message) from error
 
 
 # --- starting a child
@@ -393,14 +393,12 @@ def _serve(connection: socket.socket, load: Callable[[bytearray], BatchScorer]) 
 
 
 def _answer(scorer: BatchScorer, request: bytearray) -> bytes:
-    predictions, failures = scorer.score_batch(pickle.loads(request))  # noqa: S301  # from the parent
-    failures = {place: replace(failure, record=None) for place, failure in failures.items()}
     try:
-        return _SCORED + pickle.dumps((predictions, failures), pickle.HIGHEST_PROTOCOL)
-    except MemoryError:
-        raise
-    except Exception as error:  # the parent asks again for fewer records, to find out whose prediction it is
-        return _UNPICKLABLE + pickle.dumps(_unpicklable(error, "the prediction"))
+        predictions, failures = scorer.score_batch(_unpickled(request, "the record"))
+        failures = {place: replace(failure, record=None) for place, failure in failures.items()}
+        return _SCORED + _pickled((predictions, failures), "the prediction")
+    except _UnansweredError as error:  # the parent asks again for fewer records, to find out which one it is
+        return _UNPICKLABLE + pickle.dumps((error.error_type, str(error)))
 
 
 def _receive(connection: socket.socket) -> bytearray | None:

@@ -18,7 +18,7 @@ from model_scoring.errors import ModelError
 from model_scoring.isolation import IsolatedScorer, is_crash
 from model_scoring.settings import ModelSpec
 from model_scoring.testing import FailingModel
-from tests.model_scoring_tests.crashing import FATAL, Crashing, OneByOne
+from tests.model_scoring_tests.crashing import FATAL, Crashing, NotUnpicklable, OneByOne
 
 MODULE = "tests.model_scoring_tests.crashing"
 SPEC = ModelSpec(MODULE, "Crashing")
@@ -237,9 +237,10 @@ def test_predictions_that_cannot_be_handed_over(starts, kind):
     assert len(starts) == 1, "that is no reason to replace the process"
 
 
-def test_records_that_cannot_be_handed_over(starts):
+@pytest.mark.parametrize("value", [lambda: None, NotUnpicklable()])
+def test_records_that_cannot_be_handed_over(starts, value):
     records = numbers(100)
-    records[7]["x"] = lambda: None
+    records[7]["x"] = value
     _, failures = isolated(records)
     assert set(failures) == {7}
     assert "the record cannot be pickled" in failures[7].message
