@@ -1,15 +1,19 @@
 """Ways to run jobs on the cluster of the tests, and to look at what they leave there."""
 
+import http
+import http.client
 import json
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from getpass import getuser
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlsplit
 
-from tests.engines.hadoop.cluster import HadoopCluster
+from tests.engines.hadoop.cluster import HOST, HadoopCluster
 from tests.model_mapreduce_job_tests.jobs import ROOT, SCRIPT
 
 # A code-only job: the nodes are this machine, and this Python has everything.
@@ -53,37 +57,56 @@ def run_job(cluster: HadoopCluster, *arguments: object, **how: Any) -> subproces
     return finish(start_job(cluster, *arguments, **how))
 
 
-def put(cluster: HadoopCluster, path: str, content: bytes, *options: str) -> str:
+def _webhdfs(
+    cluster: HadoopCluster, method: str, path: str, query: str, content: bytes | None = None
+) -> tuple[int, bytes]:
+    """An answer of HDFS over HTTP, redirects followed: no Java process has to start for it."""
+    url = f"http://{HOST}:{cluster.daemons['namenode'].http_port}/webhdfs/v1{quote(path)}?user.name={getuser()}&{query}"
+    for body in (None, content):
+        parts = urlsplit(url)
+        connection = http.client.HTTPConnection(parts.netloc, timeout=60)
+        connection.request(method, f"{parts.path}?{parts.query}", body=body)
+        answer = connection.getresponse()
+        read = answer.read()
+        connection.close()
+        if answer.status != http.HTTPStatus.TEMPORARY_REDIRECT:
+            break
+        url = answer.headers["Location"]
+    return answer.status, read
+
+
+def put(cluster: HadoopCluster, path: str, content: bytes, *, block_size: int | None = None) -> str:
     """Writes a file into HDFS, its folders included."""
-    cluster.hdfs("-mkdir", "-p", str(PurePosixPath(path).parent))
-    subprocess.run(
-        ["hadoop", "fs", *options, "-put", "-f", "-", path],
-        env=cluster.environment(),
-        input=content,
-        check=True,
-        capture_output=True,
-        timeout=120,
-    )
+    blocks = "" if block_size is None else f"&blocksize={block_size}"
+    status, told = _webhdfs(cluster, "PUT", path, f"op=CREATE&overwrite=true{blocks}", content)
+    assert status == http.HTTPStatus.CREATED, told
     return f"hdfs://{path}"
-
-
-def output_lines(cluster: HadoopCluster, folder: str) -> Counter[bytes]:
-    """The lines of all part files of an output folder, as a multiset."""
-    done = subprocess.run(
-        ["hadoop", "fs", "-text", f"{folder}/part-*"],
-        env=cluster.environment(),
-        check=True,
-        capture_output=True,
-        timeout=120,
-    )
-    assert done.stdout == b"" or done.stdout.endswith(b"\n")
-    return Counter(done.stdout.split(b"\n")[:-1])
 
 
 def names(cluster: HadoopCluster, folder: str) -> set[str]:
     """The names of what is in a folder of HDFS; none where there is no such folder."""
-    done = cluster.run("hadoop", "fs", "-ls", "-C", folder, check=False)
-    return {line.rsplit("/", 1)[1] for line in done.stdout.splitlines()}
+    status, told = _webhdfs(cluster, "GET", folder, "op=LISTSTATUS")
+    if status == http.HTTPStatus.NOT_FOUND:
+        return set()
+    return {each["pathSuffix"] for each in json.loads(told)["FileStatuses"]["FileStatus"]}
+
+
+def read(cluster: HadoopCluster, path: str) -> bytes:
+    """What a file of HDFS holds."""
+    status, content = _webhdfs(cluster, "GET", path, "op=OPEN")
+    assert status == http.HTTPStatus.OK, content
+    return content
+
+
+def output_lines(cluster: HadoopCluster, folder: str) -> Counter[bytes]:
+    """The lines of all part files of an output folder, as a multiset."""
+    lines: Counter[bytes] = Counter()
+    for name in names(cluster, folder):
+        if name.startswith("part-"):
+            content = read(cluster, f"{folder}/{name}")
+            assert content == b"" or content.endswith(b"\n")
+            lines.update(content.split(b"\n")[:-1])
+    return lines
 
 
 def wait_for(mark: Path, seconds: float = 120) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.records import main as write_records
 from tests.engines.hadoop.cluster import HadoopCluster
-from tests.engines.hadoop_jobs import CODE_ONLY, names, output_lines, put, run_job, start_job
+from tests.engines.hadoop_jobs import CODE_ONLY, names, output_lines, put, read, run_job, start_job
 from tests.model_mapreduce_job_tests.jobs import DATA, GOLDEN, GOOD, IRIS, run_command
 
 JOB = (*CODE_ONLY, *IRIS)
@@ -78,8 +78,7 @@ def million(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("output", [(), LDJSON], ids=["pairs", "ldjson"])
 def test_a_million_records_from_and_to_hdfs(cluster: HadoopCluster, million: Path, output: tuple[str, ...]) -> None:
-    cluster.hdfs("-mkdir", "-p", "/in")
-    cluster.hdfs("-D", "dfs.blocksize=16777216", "-put", "-f", str(million), "/in/million.ldjson")
+    put(cluster, "/in/million.ldjson", million.read_bytes(), block_size=32 << 20)
     folder = f"/out/million{len(output)}"
     ran = run_job(cluster, *JOB, "hdfs:///in/million.ldjson", *output, "--output-dir", f"hdfs://{folder}")
     assert ran.returncode == 0, ran.stderr.decode()
@@ -164,7 +163,7 @@ def test_too_many_failures_leave_the_output_without_success(cluster: HadoopClust
     )
     assert ran.returncode == 3
     assert names(cluster, "/out/ratio") == {"_FAILED", "part-00000"}
-    assert "--max_failure_ratio allows 0.01" in cluster.hdfs("-cat", "/out/ratio/_FAILED")
+    assert "--max_failure_ratio allows 0.01" in read(cluster, "/out/ratio/_FAILED").decode()
     again = run_job(cluster, *JOB, "data/input.ldjson", "--output-dir", "hdfs:///out/ratio")
     assert again.returncode == 2
     assert "1 part files of a job that failed; its _FAILED says why" in again.stderr.decode()

@@ -1,0 +1,168 @@
+"""Faults that strike in the middle of a split: no record is lost or doubled, and the user is told what happened.
+
+Each fault leaves a mark when it strikes, so that no test passes because nothing has happened; each output is looked at
+record by record.
+"""
+
+import os
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engines.hadoop.cluster import HadoopCluster
+from tests.engines.hadoop_jobs import (
+    FAULT_SETTINGS,
+    FAULTS,
+    assert_each_once,
+    finish,
+    names,
+    numbered,
+    output_lines,
+    put,
+    start_job,
+    wait_for,
+)
+from tests.model_mapreduce_job_tests.jobs import IRIS
+
+RECORDS = 20_000
+STRUCK = 12_000
+
+
+class FaultyJob:
+    """A job over numbered records, one of which brings the fault."""
+
+    def __init__(self, cluster: HadoopCluster, folder: Path, name: str) -> None:
+        self.cluster = cluster
+        self.mark = folder / "mark"
+        self.source = f"/in/{name}"
+        self.output = f"/out/{name}"
+
+    def start(self, fault: dict[str, Any], *arguments: object, records: int = RECORDS, struck: int = STRUCK) -> None:
+        self.records = records
+        content = numbered(records, {struck: {**fault, "mark": str(self.mark)}})
+        put(self.cluster, f"{self.source}/part-0", content)
+        self._start(*arguments)
+
+    def _start(self, *arguments: object) -> None:
+        self.job = start_job(
+            self.cluster,
+            *(*FAULTS, "--batch_size", "500", f"hdfs://{self.source}", "--output-dir", f"hdfs://{self.output}"),
+            *arguments,
+            environment=FAULT_SETTINGS,
+        )
+
+    def finish(self, code: int = 0) -> str:
+        ran = finish(self.job)
+        told = ran.stderr.decode()
+        assert self.mark.exists(), f"nothing was struck:\n{told}"
+        assert ran.returncode == code, told
+        return told
+
+    def succeed(self, failed: tuple[int, ...] = ()) -> str:
+        told = self.finish()
+        assert_each_once(output_lines(self.cluster, self.output).elements(), self.records, failed)
+        assert "_SUCCESS" in names(self.cluster, self.output)
+        return told
+
+
+@pytest.fixture
+def faulty(cluster: HadoopCluster, tmp_path: Path, request: pytest.FixtureRequest) -> FaultyJob:
+    return FaultyJob(cluster, tmp_path, request.node.name)
+
+
+def test_python_of_a_task_killed(faulty: FaultyJob) -> None:
+    faulty.start({"do": "wait", "seconds": 200})
+    os.kill(wait_for(faulty.mark)["pid"], signal.SIGKILL)
+    told = faulty.succeed()
+    assert re.search(r"attempt_\S+_m_000000_0 failed", told)
+
+
+def test_node_manager_killed(faulty: FaultyJob) -> None:
+    faulty.start({"do": "wait", "seconds": 200})
+    met = wait_for(faulty.mark)
+    [name] = re.findall(r"nodemanager\d", met["container"])
+    faulty.cluster.kill(name, containers=True)
+    try:
+        faulty.succeed()
+    finally:
+        faulty.cluster.start(name)
+    assert wait_for(faulty.mark)["attempt"] == met["attempt"]
+
+
+def test_data_node_killed(faulty: FaultyJob) -> None:
+    # So many that the task has most of its input still to read and most of its output still to write.
+    faulty.start({"do": "wait", "seconds": 5}, records=600_000, struck=100_000)
+    wait_for(faulty.mark)
+    faulty.cluster.kill("datanode1")
+    try:
+        faulty.succeed()
+    finally:
+        faulty.cluster.start("datanode1")
+
+
+def test_slow_task_is_overtaken_by_a_second_attempt(faulty: FaultyJob) -> None:
+    for number in range(1, 4):
+        put(faulty.cluster, f"{faulty.source}/part-{number}", b"")
+    faulty.start(
+        {"do": "wait", "seconds": 250},
+        *("-D", "mapreduce.map.speculative=true"),
+        *("-D", "mapreduce.job.speculative.slowtaskthreshold=0.1"),
+    )
+    told = faulty.succeed()
+    assert wait_for(faulty.mark)["attempt"].endswith("_0")
+    assert " failed" not in told.replace("0 failed", ""), "the slow attempt was ended, it has not failed"
+
+
+def test_task_out_of_memory(faulty: FaultyJob) -> None:
+    faulty.start({"do": "grow"})
+    told = faulty.succeed()
+    assert re.search(r"attempt_\S+_m_000000_0 failed", told)
+
+
+def test_slow_batch_is_not_ended_as_idle(faulty: FaultyJob) -> None:
+    faulty.start({"do": "wait", "seconds": 30, "always": True}, "-D", "mapreduce.task.timeout=10000")
+    told = faulty.succeed()
+    assert not re.search(r"attempt_\S+ failed", told)
+
+
+def test_record_that_hangs(faulty: FaultyJob) -> None:
+    faulty.start({"do": "wait", "seconds": 3600, "always": True}, "--record_timeout", "2")
+    told = faulty.succeed(failed=(STRUCK,))
+    assert not re.search(r"attempt_\S+ failed", told)
+    assert "longer than 2" in told
+
+
+def test_record_that_crashes_the_interpreter_isolated(faulty: FaultyJob) -> None:
+    faulty.start({"do": "crash", "always": True}, "--isolate")
+    told = faulty.succeed(failed=(STRUCK,))
+    assert not re.search(r"attempt_\S+ failed", told)
+    assert "SIGSEGV" in told
+
+
+def test_record_that_crashes_the_interpreter_is_named(faulty: FaultyJob) -> None:
+    faulty.start({"do": "crash", "always": True})
+    told = faulty.finish(code=4)
+    assert "SIGSEGV" in told
+    assert f'"n": {STRUCK}' in told
+    assert f"{faulty.source}/part-0" in told
+    assert names(faulty.cluster, faulty.output) <= {"_FAILED"}
+
+
+def test_traceback_comes_first_and_java_after(cluster: HadoopCluster) -> None:
+    job = start_job(
+        cluster,
+        *("--no-conf", "--python-bin", "/usr/bin/python3", *IRIS, "data/input.ldjson"),
+        *("--output-dir", "hdfs:///out/no_environment"),
+    )
+    ran = finish(job)
+    told = ran.stderr.decode()
+    assert ran.returncode == 1, told
+    report = told[told.index("TaskFailedError") :]
+    assert re.match(r"TaskFailedError: attempt_\S+ failed on \S+, exit code 1, reading hdfs://\S+:0\+\d+\.", report)
+    assert re.search(r"ModuleNotFoundError: No module named '\w+'", report)
+    assert report.index("ModuleNotFoundError") < report.index("Java's side") < report.index("PipeMapRed")
+    assert "PipeMapRed" not in told[: told.index("TaskFailedError")]
+    assert names(cluster, "/out/no_environment") <= {"_FAILED"}
