@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,6 +177,11 @@ class HadoopCluster:
             raise HadoopError(f"the {name} is not running")
         return process.pid
 
+    def inside(self, name: str, command: Sequence[str]) -> list[str]:
+        """The command that runs this one in the mount namespace of a daemon."""
+        user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
+        return ["nsenter", "--target", str(self.pid(name)), "--mount", *user, "--", *command]
+
     # What these need
 
     @contextmanager
@@ -228,7 +233,7 @@ class HadoopCluster:
         if not place.exists():
             place = self.installation.configuration
         class_path = self.installation.class_path(place)
-        options = [*JAVA_17, *QUICK_START, "-Xmx512m", "-XX:+ExitOnOutOfMemoryError"]
+        options = [*JAVA_17, *QUICK_START, "-Xmx512m", *self.installation.loopback_only, "-XX:+ExitOnOutOfMemoryError"]
         options += ["-Djava.net.preferIPv4Stack=true", f"-Djava.io.tmpdir={self.folder / 'tmp'}"]
         return [str(java_home() / "bin/java"), *options, "-cp", class_path, self.daemons[name].main_class]
 

@@ -115,9 +115,10 @@ def yarn_site(installation: Installation, base: int) -> Settings:
         "yarn.nodemanager.delete.debug-delay-sec": 30,
         # A daemon that is started again finds its peers within a second, not half a minute.
         "yarn.resourcemanager.connect.retry-interval.ms": 500,
-        # For the tests' sake: a killed NodeManager is noticed after 10 s, not 10 min, and nobody waits 3 min for it.
-        "yarn.nm.liveness-monitor.expiry-interval-ms": 10_000,
-        "yarn.am.liveness-monitor.expiry-interval-ms": 15_000,
+        # For the tests' sake: a killed NodeManager is noticed after 12 s, not 10 min, and nobody waits 3 min for it.
+        "yarn.nm.liveness-monitor.expiry-interval-ms": 12_000,
+        # Its application masters are lost with it. One that is only slow to start on a busy machine must not be.
+        "yarn.am.liveness-monitor.expiry-interval-ms": 90_000,
         "yarn.client.nodemanager-connect.max-wait-ms": 5_000,
         "yarn.client.nodemanager-connect.retry-interval-ms": 500,
         # For the tests' sake: a task that outgrows its memory is seen within half a second instead of three.
@@ -155,7 +156,8 @@ def mapred_site(installation: Installation, base: int) -> Settings:
         "mapreduce.shuffle.port": 0,
         "yarn.app.mapreduce.am.resource.mb": 512,
         "yarn.app.mapreduce.am.command-opts": "-Xmx320m",
-        "yarn.app.mapreduce.am.admin-command-opts": java,
+        # It serves its tasks and clients.
+        "yarn.app.mapreduce.am.admin-command-opts": " ".join((java, *installation.loopback_only)),
         # Most of a streaming task's memory is for the program it runs.
         "mapreduce.map.memory.mb": 1024,
         "mapreduce.map.java.opts": "-Xmx256m",

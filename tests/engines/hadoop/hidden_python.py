@@ -29,11 +29,14 @@ def wrapped(command: Sequence[str], repository: Path) -> list[str]:
             "hiding Python needs a mount namespace (root, or user namespaces), and that was refused: "
             + tried.stderr.strip()
         )
-    lines = ["set -eu", "empty=$(mktemp -d)", 'mkdir "$empty/folder"', ': > "$empty/file"', 'chmod 000 "$empty/file"']
+    # On a file system of the namespace's own, so that nothing is left of it.
+    lines = ["set -eu", "empty=$(mktemp -d)", 'mount -t tmpfs none "$empty"', 'mkdir "$empty/folder"']
+    lines += [': > "$empty/file"', 'chmod 000 "$empty/file"']
     for path in sorted(pythons(repository)):
         kind = "folder" if path.is_dir() else "file"
         lines.append(f'mount --bind "$empty/{kind}" {shlex.quote(str(path))}')
-    lines.append('exec "$@"')
+    # The mounts keep what they show; the name goes.
+    lines += ['umount -l "$empty"', 'rmdir "$empty"', 'exec "$@"']
     return [*unshare, "sh", "-c", "\n".join(lines), "sh", *command]
 
 
@@ -49,15 +52,19 @@ def candidates(repository: Path) -> Iterator[Path]:
     yield repository / ".venv"
     yield Path(sys.prefix)
     yield Path(sys.base_prefix)
-    yield Path(sys.executable)
     for name in ("VIRTUAL_ENV", "CONDA_PREFIX", "PYENV_ROOT"):
         if value := os.environ.get(name):
             yield Path(value)
     for name in MANAGERS:
         yield Path.home() / name
-    for folder in {*PROGRAM_FOLDERS, *filter(None, os.environ.get("PATH", "").split(":"))}:
-        for pattern in ("python", "python[0-9]*", "pypy*"):
-            yield from Path(folder).glob(pattern)
+    yield from programs()
     for folder in LIBRARY_FOLDERS:
         for pattern in ("python3*", "libpython3*", "*-linux-gnu*/libpython3*"):
+            yield from Path(folder).glob(pattern)
+
+
+def programs() -> Iterator[Path]:
+    yield Path(sys.executable)
+    for folder in {*PROGRAM_FOLDERS, *filter(None, os.environ.get("PATH", "").split(":"))}:
+        for pattern in ("python", "python[0-9]*", "pypy*"):
             yield from Path(folder).glob(pattern)

@@ -7,11 +7,13 @@ import os
 import shutil
 import subprocess
 import tempfile
+import zipfile
 from pathlib import Path
 
 VERSION = "3.4.2"
 POM = Path(__file__).with_name("pom.xml")
 DOWNLOAD_SECONDS = 900
+JDK = "openjdk-17-jdk-headless"
 
 # Hadoop reaches into the JDK by reflection, which Java 17 refuses unless told otherwise.
 JAVA_17 = (
@@ -23,6 +25,10 @@ JAVA_17 = (
 )
 # Commands, daemons and containers live for seconds or minutes: starting soon is worth more than running fast.
 QUICK_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+
+# See LoopbackAgent.java.
+AGENT = Path(__file__).with_name("LoopbackAgent.java")
+AGENT_EXPORT = "--add-exports=java.base/jdk.internal.org.objectweb.asm=ALL-UNNAMED"
 
 # The classes behind the verbs of the commands, as in the scripts of a Hadoop release.
 COMMANDS = {
@@ -69,6 +75,7 @@ class Installation:
         self.jars = home / "share/hadoop/common/lib"
         self.streaming_jar = home / f"share/hadoop/tools/lib/hadoop-streaming-{VERSION}.jar"
         self.configuration = home / "etc/hadoop"
+        self.agent = home / "share/hadoop/agent/loopback.jar"
         self.web_pages = home / "share/hadoop/pages"
 
     def class_path(self, configuration: Path) -> str:
@@ -76,11 +83,18 @@ class Installation:
         # the class path begins with jars alone.
         return f"{self.jars}/*:{configuration}:{self.web_pages}"
 
+    @property
+    def loopback_only(self) -> tuple[str, str]:
+        """The options of a Java process that is to listen on 127.0.0.1 alone."""
+        return (AGENT_EXPORT, f"-javaagent:{self.agent}")
+
     def install(self) -> None:
         """Makes the installation whole; what is there already is kept."""
         java_home()
         if not self.streaming_jar.exists():
             self._download()
+        if not self.agent.exists() or self.agent.stat().st_mtime < AGENT.stat().st_mtime:
+            self._compile_agent()
         for name in WEB_PAGES:
             (self.web_pages / "webapps" / name).mkdir(parents=True, exist_ok=True)
         (self.home / "bin").mkdir(exist_ok=True)
@@ -111,6 +125,23 @@ class Installation:
                 shutil.rmtree(self.home)
             draft.home.rename(self.home)
 
+    def _compile_agent(self) -> None:
+        compiler = java_home() / "bin/javac"
+        if not compiler.exists():
+            raise HadoopError(f"{compiler} is missing, a Java without its compiler; on Debian: apt-get install {JDK}")
+        self.agent.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="agent-", dir=self.agent.parent) as folder:
+            command = [str(compiler), AGENT_EXPORT, "-d", folder, str(AGENT)]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+            if done.returncode != 0:
+                raise HadoopError(f"{AGENT.name} could not be compiled; is this Java 17?\n{last_lines(done.stderr)}")
+            draft = Path(folder) / self.agent.name
+            with zipfile.ZipFile(draft, "w") as jar:
+                jar.writestr("META-INF/MANIFEST.MF", f"Premain-Class: {AGENT.stem}\nCan-Retransform-Classes: true\n\n")
+                for compiled in sorted(Path(folder).glob("*.class")):
+                    jar.write(compiled, compiled.name)
+            draft.replace(self.agent)
+
     def _script(self, command: str, verbs: dict[str, str]) -> str:
         cases = "".join(
             f"    {verb}) class={name}{'' if verb in VERB_STAYS else '; shift'} ;;\n" for verb, name in verbs.items()
@@ -140,7 +171,7 @@ def java_home() -> Path:
         return Path(named)
     found = shutil.which("java")
     if found is None:
-        raise HadoopError("Java is missing; on Debian: apt-get install openjdk-17-jdk-headless")
+        raise HadoopError(f"Java is missing; on Debian: apt-get install {JDK}")
     return Path(found).resolve().parent.parent
 
 
