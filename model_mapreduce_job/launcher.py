@@ -7,6 +7,7 @@ counts add up, and ``_SUCCESS`` is written last.
 import codecs
 import re
 import time
+from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
@@ -21,12 +22,12 @@ from model_mapreduce_job.hadoop_runner import HadoopRunner
 from model_mapreduce_job.progress import progress_bar
 from model_mapreduce_job.runners import LocalInputRunner
 from model_mapreduce_job.summary import Summary
-from model_scoring.errors import LostRecordsError, ModelError, RecordFailedError
+from model_scoring.errors import LostRecordsError, ModelCrashedError, ModelError, RecordFailedError
 from model_scoring.formats.ldjson import read_lines
 from model_scoring.formats.lines import batch_lines, read_blocks
 from model_scoring.formats.partitions import with_partition_fields
+from model_scoring.isolation import is_crash
 from model_scoring.outcome import Failure, shorten
-from model_scoring.scoring import BatchScorer
 
 __all__ = ["launch"]
 
@@ -126,20 +127,29 @@ def _preflight(job: Any, model: Any, runner: MRJobRunner) -> None:
     if not isinstance(runner, HadoopRunner):  # it has looked already
         runner._check_input_paths()
     read = read_lines(_first_lines(job, runner))
-    _, failures = BatchScorer(model).score_batch(read.items)
+    # A record that ends the model's process must not take the launcher along.
+    with job.make_scorer(Namespace(**{**vars(job.options), "isolate": True})) as scorer:
+        _, failures = scorer.score_batch(read.items)
     found = list(failures.values())
     if not job.options.quiet:
         job.stderr.write(f"preflight: {len(read.items):,} records scored, {len(found):,} failed\n".encode())
         job.stderr.flush()
+    crashed = [place for place, failure in failures.items() if is_crash(failure)]
+    if crashed and not job.options.isolate:
+        raise ModelCrashedError("the input", _shown(read.texts[crashed[0]]), failures[crashed[0]].message)
     if found and job.options.on_failure == "stop":
         first = failures[min(failures)]
         text = first.record if isinstance(first.record, bytes) else read.texts[min(failures)]
-        raise RecordFailedError("the input", shorten(text.decode("utf-8", "backslashreplace")), first.reason)
+        raise RecordFailedError("the input", _shown(text), first.reason)
     if found and len(found) == len(read.items) and job.options.max_failure_ratio is None:
         raise ModelError(
             f"preflight: none of the first {len(found):,} records could be predicted ({_kinds(model, found)}). "
             f"Nothing was submitted."
         )
+
+
+def _shown(text: bytes) -> str:
+    return shorten(text.decode("utf-8", "backslashreplace"))
 
 
 def _kinds(model: Any, failures: list[Failure]) -> str:

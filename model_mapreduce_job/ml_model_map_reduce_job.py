@@ -8,6 +8,7 @@ nothing of the mapper and no step follows, a task reads and writes whole blocks.
 """
 
 import threading
+from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -74,8 +75,13 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
             raise UnknownModelError(name, [known["qualified_name"] for known in model_manager.get_models()])
         self._model = model
         self._counters = TaskCounters(model, self.increment_counter)
-        scorer = TaskScorer(model, model_manager.get_spec(name), self.options, self._write_message, self._descriptors)
+        scorer = self.make_scorer(self.options)
         self._task = ScoringTask(model, self.options, self._counters, scorer, write_message=self._write_message)
+
+    def make_scorer(self, options: Namespace) -> TaskScorer:
+        """What scores batches with this job's model as ``options`` say; to be closed after use."""
+        spec = model_manager.get_spec(options.model_qualified_name)
+        return TaskScorer(self._model, spec, options, self._write_message, self._descriptors)
 
     # --- command line
 
