@@ -62,6 +62,7 @@ hadoop-status: $(BIN)/python ## shows the cluster's daemons; fails when one is n
 	@$(HADOOP) status
 
 clean: ## removes .venv and everything built, cached or scored
+	@if [ -d .hadoop ]; then $(PYTHON) -m tests.engines.hadoop down && rm -rf .hadoop; fi
 	rm -rf $(VENV) dist $(BUILDS) *.egg-info */*.egg-info packaging/*/*.egg-info
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis data/output.ldjson
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -152,3 +152,12 @@ def test_a_node_without_python(cluster: HadoopCluster) -> None:
     finally:
         cluster.kill("nodemanager1", signal.SIGTERM)
         cluster.start("nodemanager1")
+
+
+def test_a_refused_namespace_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuses = tmp_path / "unshare"
+    refuses.write_text("#!/bin/sh\necho 'Operation not permitted' >&2\nexit 1\n")
+    refuses.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(HadoopError, match=r"hiding Python needs a mount namespace .* refused: Operation not permitted"):
+        hidden_python.wrapped(["true"], TOP)

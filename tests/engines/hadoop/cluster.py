@@ -67,10 +67,10 @@ class HadoopCluster:
             if "namenode" in missing:
                 self._format_once()
             # The history server gives up on an HDFS that does not answer, the others keep asking.
-            for name in missing:
-                if name != "jobhistoryserver":
-                    self._launch(name)
-            self.wait_ready(["namenode", "datanode1", "datanode2"])
+            first = [name for name in missing if name != "jobhistoryserver"]
+            for name in first:
+                self._launch(name)
+            self._wait_ready(["namenode", "datanode1", "datanode2"], watched=first)
             if missing:
                 self._make_folders()
             if "jobhistoryserver" in missing:
@@ -106,9 +106,12 @@ class HadoopCluster:
     def wait_ready(self, names: Iterable[str] | None = None, seconds: float = READY_SECONDS) -> None:
         """Until each of these daemons can do its work, not only runs; one that has died is an error at once."""
         waiting = list(self.daemons if names is None else names)
+        self._wait_ready(waiting, waiting, seconds)
+
+    def _wait_ready(self, waiting: Sequence[str], watched: Sequence[str], seconds: float = READY_SECONDS) -> None:
         end = time.monotonic() + seconds
         while waiting := [name for name in waiting if not self._ready(name)]:
-            for name in self.daemons if names is None else waiting:
+            for name in watched:
                 if not self._alive(name):
                     raise HadoopError(f"the {name} is not running; the end of its log:\n{self._log_end(name)}")
             if time.monotonic() > end:

@@ -7,7 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tests.engines.hadoop.installation import HadoopError
@@ -42,7 +42,7 @@ def wrapped(command: Sequence[str], repository: Path) -> list[str]:
 
 def pythons(repository: Path) -> set[Path]:
     """The files and folders to cover, none inside another; of links what they lead to, since a mount covers that."""
-    found = {path.resolve() for path in candidates(repository) if path.exists()}
+    found = {path.resolve() for path in candidates(repository) if os.access(path, os.F_OK)}
     # Those cannot be covered without everything else that is in them.
     found -= {Path("/"), Path("/usr"), Path("/usr/local"), Path.home(), repository}
     return {path for path in found if not any(parent in found for parent in path.parents)}
@@ -58,13 +58,17 @@ def candidates(repository: Path) -> Iterator[Path]:
     for name in MANAGERS:
         yield Path.home() / name
     yield from programs()
-    for folder in LIBRARY_FOLDERS:
-        for pattern in ("python3*", "libpython3*", "*-linux-gnu*/libpython3*"):
-            yield from Path(folder).glob(pattern)
+    yield from matching(LIBRARY_FOLDERS, ("python3*", "libpython3*", "*-linux-gnu*/libpython3*"))
 
 
 def programs() -> Iterator[Path]:
     yield Path(sys.executable)
-    for folder in {*PROGRAM_FOLDERS, *filter(None, os.environ.get("PATH", "").split(":"))}:
-        for pattern in ("python", "python[0-9]*", "pypy*"):
-            yield from Path(folder).glob(pattern)
+    folders = {*PROGRAM_FOLDERS, *filter(None, os.environ.get("PATH", "").split(":"))}
+    yield from matching(folders, ("python", "python[0-9]*", "pypy*"))
+
+
+def matching(folders: Iterable[str], patterns: Sequence[str]) -> Iterator[Path]:
+    for folder in folders:
+        if os.access(folder, os.R_OK | os.X_OK):  # what this user cannot read, its daemons cannot run
+            for pattern in patterns:
+                yield from Path(folder).glob(pattern)
