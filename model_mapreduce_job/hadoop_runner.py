@@ -26,9 +26,10 @@ from model_mapreduce_job.command_line import CommandLineError
 from model_mapreduce_job.container_logs import AttemptLogs, attempt_logs, stderr_lines
 from model_mapreduce_job.examples import parse_example
 from model_mapreduce_job.local_input import check_local_input, files_below, matching_paths
-from model_mapreduce_job.shipping import ENVIRONMENT, environment_archive, shipped_options
+from model_mapreduce_job.shipping import ENVIRONMENT, check_environment, environment_archive, shipped_options
 from model_scoring.errors import ScoringError
 from model_scoring.formats.lines import BLOCK_BYTES, decompressed, read_blocks
+from model_scoring.settings import Settings
 
 __all__ = ["HadoopRunner"]
 
@@ -77,6 +78,11 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
         return shipped_options(super()._combine_opts(opt_list))
 
     # --- before the job
+
+    def prepare(self, job: Any, settings: Settings) -> None:
+        """Tells the runner whose tasks it runs; raises ``CommandLineError`` where it would ship other settings."""
+        if self._archive is not None:
+            check_environment(self._archive, settings)
 
     def get_hadoop_version(self) -> str:
         """From the name of the streaming jar, where it has one: asking ``hadoop`` takes a second."""

@@ -123,9 +123,11 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
 
     def make_runner(self) -> Any:
         """The runner that the command line asks for, ready to run this job."""
+        from model_mapreduce_job.runners import runner_class
+
         runner = super().make_runner()
-        if self._runs_here():
-            runner.prepare(self, settings.name)
+        if runner_class(self.options.runner or "inline"):
+            runner.prepare(self, settings)
         return runner
 
     def _runner_kwargs(self) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from model_mapreduce_job.forking import GRACE_SECONDS, POLL_SECONDS, fork_is_saf
 from model_mapreduce_job.local_input import check_local_input, files_below
 from model_mapreduce_job.task_input import PIECES_VARIABLE, Piece, deal_pieces, write_pieces
 from model_scoring.formats.lines import BLOCK_BYTES, read_blocks
-from model_scoring.settings import LAUNCHER_SETTINGS
+from model_scoring.settings import LAUNCHER_SETTINGS, Settings
 
 __all__ = ["InlineRunner", "LocalInputRunner", "LocalRunner", "runner_class"]
 
@@ -50,11 +50,11 @@ class LocalInputRunner(SimMRJobRunner):  # type: ignore[misc]  # mrjob has no ty
         self._settings_name = ""
         self._shown = 0
 
-    def prepare(self, job: Any, settings_name: str) -> None:
+    def prepare(self, job: Any, settings: Settings) -> None:
         """Tells the runner whose tasks it runs; to be called before ``run()``."""
         self._job = job
         self._in_blocks = job.scores_in_blocks()
-        self._settings_name = settings_name
+        self._settings_name = settings.name
 
     @classmethod
     def _default_opts(cls) -> dict[str, Any]:

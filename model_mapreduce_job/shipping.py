@@ -11,8 +11,9 @@ from typing import Any
 from mrjob.parse import is_uri
 
 from model_mapreduce_job.command_line import CommandLineError
+from model_scoring.settings import Settings
 
-__all__ = ["ENVIRONMENT", "environment_archive", "shipped_options"]
+__all__ = ["ENVIRONMENT", "check_environment", "environment_archive", "shipped_options"]
 
 # The folder on the cluster, beside mrjob's, that holds published environments.
 ENVIRONMENT = "model-scoring-environments"
@@ -48,6 +49,20 @@ def shipped_options(options: dict[str, Any]) -> dict[str, Any]:
         # Python looks beside the script for imports, and follows links: to a cache where the script is alone.
         options["cmdenv"] = {"PYTHONPATH": ".", **options["cmdenv"]}
     return options
+
+
+def check_environment(archive: Path, settings: Settings) -> None:
+    """Raises ``CommandLineError`` when the archive is not of the settings and models that the launcher has loaded."""
+    from model_mapreduce_job.environment_archive import read_manifest, stale_packages  # for this runner only
+
+    manifest = read_manifest(archive)
+    if manifest.settings != settings.name:
+        problem = f"was built for the settings {manifest.settings}, and this job runs with {settings.name}"
+    elif stale := stale_packages(manifest, settings):
+        problem = f"has another {', '.join(stale)} than this machine"
+    else:
+        return
+    raise CommandLineError(f"{archive.name} {problem}. Build it anew: APP_SETTINGS={settings.name} make archive")
 
 
 def _is_ours(path: Any) -> bool:

@@ -26,6 +26,10 @@ __all__ = ["Summary"]
 
 BAR_WIDTH = 30
 
+ENGINE_GROUP = "Map-Reduce Framework"
+ENGINE_LINES = "Map input records"
+ENGINE_OUTPUTS = "Map output records"
+
 
 @dataclass
 class Summary:
@@ -42,11 +46,17 @@ class Summary:
     failures_by_kind: dict[str, int] = field(default_factory=dict)
     labels: dict[str, int] = field(default_factory=dict)
     examples: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # What Hadoop itself has counted of the step that predicts: lines in, lines out.
+    engine_lines: int | None = None
+    engine_outputs: int | None = None
 
     def add_counters(self, steps: list[dict[str, dict[str, int]]]) -> None:
         """Takes the counts from what a runner's ``counters()`` gives."""
         counted: dict[str, int] = {}
         for step in steps:
+            if LINES in step.get(GROUP, {}):
+                engine = step.get(ENGINE_GROUP, {})
+                self.engine_lines, self.engine_outputs = engine.get(ENGINE_LINES), engine.get(ENGINE_OUTPUTS)
             for name, amount in step.get(GROUP, {}).items():
                 counted[name] = counted.get(name, 0) + amount
         if LINES not in counted:
@@ -83,6 +93,12 @@ class Summary:
                 f"{self.failures:,} failures). The output cannot be trusted; a task has ended without saying why. "
                 f"Its standard error may tell."
             )
+        for name, ours, engine in (("read", self.lines, self.engine_lines), ("written", written, self.engine_outputs)):
+            if engine is not None and engine != ours:
+                raise LostRecordsError(
+                    f"{ours:,} lines were {name} by the tasks' count and {engine:,} by Hadoop's. The output cannot be "
+                    f"trusted."
+                )
 
     def verdict(self, max_failure_ratio: float | None) -> ScoringError | None:
         """The error that the job ends with, if it failed."""
