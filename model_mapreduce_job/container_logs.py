@@ -17,7 +17,7 @@ __all__ = ["AttemptLogs", "attempt_logs", "stderr_lines"]
 _CONTAINER = re.compile(r"^Container: \S+ on (\S+?)_\d+$")
 _LOG_TYPE = re.compile(r"^LogType:(\S+)$")
 _SPLIT = re.compile(r"Processing split: (.+)$")
-SECONDS_BETWEEN = 2.0
+SECONDS_BETWEEN = 0.5
 # What log4j says to standard error of a container where nobody has configured it, and nothing else is there.
 _NOISE = ("log4j:", "SLF4J:")
 

@@ -68,6 +68,11 @@ class Contents:
     notes: list[str] = field(default_factory=list)
 
 
+# What the launcher alone needs, to speak with AWS; a third of all files. A model that requires it brings it along.
+_OWN = "model-mapreduce-job"
+_LAUNCHERS: list[tuple[str, frozenset[str]]] = [("boto3", frozenset())]
+
+
 def environment_contents(modules: Iterable[str], folder: Path) -> Contents:
     """The interpreter, the distributions, and the top-level packages of ``modules``.
 
@@ -154,10 +159,11 @@ def _installed() -> dict[str, Distribution]:
 
 
 def _travelling(installed: dict[str, Distribution], folder: Path) -> list[Distribution]:
-    """All but pip and what only requirements-dev.txt brings."""
-    dev = _closure(_file_requirements(folder / "requirements-dev.txt"), installed, certain=True)
-    roots = [(name, frozenset[str]()) for name in installed if name not in dev]
-    kept = _closure([*roots, *_file_requirements(folder / "requirements.txt")], installed, certain=False)
+    """All but pip and what only requirements-dev.txt or the launcher brings."""
+    left_out = _closure([*_LAUNCHERS, *_file_requirements(folder / "requirements-dev.txt")], installed, certain=True)
+    roots = [(name, frozenset[str]()) for name in installed if name not in left_out]
+    files = [each for each in _file_requirements(folder / "requirements.txt") if each not in _LAUNCHERS]
+    kept = _closure([*roots, *files], installed, certain=False)
     return [installed[name] for name in sorted(kept) if name != "pip"]
 
 
@@ -179,7 +185,8 @@ def _closure(
             required, _, condition = line.partition(";")
             extra = _EXTRA.search(condition)
             is_met = extra[1] in extras if extra else not (condition and certain)
-            waiting += _requirement(required) if is_met else []
+            found = _requirement(required) if is_met else []
+            waiting += [other for other in found if not (name == _OWN and other in _LAUNCHERS)]
     return {name for name, _ in seen}
 
 

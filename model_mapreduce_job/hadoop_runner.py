@@ -59,7 +59,7 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
         self._wanted_output: str | None = kwargs.get("output_dir") and self._output_dir
         self._archive = environment_archive(self._opts["upload_archives"])
         self._applications: list[str] = []
-        self._used_hadoop_tmp = self._wanted_output is None
+        self._used_hadoop_tmp = False
         self._last_words: list[str] = []
         self._listed: list[str] | None = None
         self._missing: set[str] = set()
@@ -260,6 +260,7 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
     def _run_hadoop(
         self, hadoop_args: list[str], env: dict[str, str], record_callback: Any
     ) -> tuple[int, dict[str, Any]]:
+        self._used_hadoop_tmp |= self._wanted_output is None or self._num_steps() > 1
         # A session of its own: Ctrl-C would end this client and leave the application running, and paid for.
         process = subprocess.Popen(  # noqa: S603  # mrjob built them
             hadoop_args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, start_new_session=True
@@ -334,7 +335,7 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
 
     def fetch_examples(self, wanted: int) -> None:
         """Fills ``examples`` with the first failure of each kind, from the containers' logs, as far as they are had."""
-        for application in self._applications:
+        for application in self._applications if wanted else ():
             with suppress(OSError), closing(stderr_lines(self._tool("yarn"), application, PATIENCE)) as lines:
                 for example in filter(None, map(parse_example, lines)):
                     self.examples.setdefault(example["kind"], example)

@@ -55,15 +55,15 @@ def launch(job: Any, model: Any) -> None:
             _run(runner)
         summary = Summary(model.qualified_name, version, time.monotonic() - started)
         summary.add_counters(_counters(runner))
-        if isinstance(runner, HadoopRunner) and not job.options.quiet:
-            runner.fetch_examples(len(summary.failures_by_kind))
-        summary.examples = getattr(runner, "examples", {})
         if job.counts_add_up():
             _check_sums(summary, runner)
         if job._should_cat_output():
             for block in runner.cat_output():
                 job.stdout.write(block)
             job.stdout.flush()
+        if isinstance(runner, HadoopRunner) and not job.options.quiet:
+            runner.fetch_examples(len(summary.failures_by_kind))
+        summary.examples = getattr(runner, "examples", {})
         summary.seconds = time.monotonic() - started
         _finish(job, runner, summary)
 

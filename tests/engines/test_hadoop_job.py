@@ -3,8 +3,11 @@
 import bz2
 import gzip
 import json
+import os
 import re
 import signal
+import subprocess
+import sys
 from collections import Counter
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -14,7 +17,7 @@ import pytest
 from benchmarks.records import main as write_records
 from tests.engines.hadoop.cluster import HadoopCluster
 from tests.engines.hadoop_jobs import CODE_ONLY, names, output_lines, put, read, run_job, start_job
-from tests.model_mapreduce_job_tests.jobs import DATA, GOLDEN, GOOD, IRIS, run_command
+from tests.model_mapreduce_job_tests.jobs import DATA, GOLDEN, GOOD, IRIS, ROOT, run_command
 
 JOB = (*CODE_ONLY, *IRIS)
 LDJSON = ("--output_format", "ldjson")
@@ -137,6 +140,44 @@ def test_examples_with_a_reduce_step_on_two_reducers(cluster: HadoopCluster, scr
     assert here.returncode == 0
     assert lines_of(ran.stdout) == lines_of(here.stdout)
     assert "Launched reduce tasks" not in ran.stderr.decode()
+
+
+@pytest.fixture(scope="session")
+def archive() -> None:
+    """dist/environment.tar.gz, as mrjob.conf names it."""
+    subprocess.run(
+        [sys.executable, "-m", "model_mapreduce_job.environment_archive"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": "./"},
+        check=True,
+        timeout=300,
+    )
+
+
+@pytest.mark.usefixtures("archive")
+def test_a_node_needs_nothing_but_the_archive(cluster: HadoopCluster) -> None:
+    documented = ("--conf-path", "mrjob.conf", *IRIS, "data/input.ldjson")
+    nodes = ("nodemanager1", "nodemanager2")
+    try:
+        for node in nodes:
+            cluster.kill(node)
+            cluster.start(node, hide_python=True)
+            seen = subprocess.run(cluster.inside(node, ["python3", "-c", "pass"]), capture_output=True, check=False)
+            assert seen.returncode != 0, "the node has a Python of its own"
+        ran = run_job(cluster, *documented)
+        assert ran.returncode == 0, ran.stderr.decode()
+        assert lines_of(ran.stdout) == lines_of((GOLDEN / "input.pairs").read_bytes())
+        without = run_job(cluster, *CODE_ONLY, *IRIS, "data/input.ldjson")
+        assert without.returncode == 1, "the nodes do have an environment"
+    finally:
+        for node in nodes:
+            cluster.kill(node)
+            cluster.start(node)
+    again = run_job(cluster, *documented)
+    assert again.returncode == 0, again.stderr.decode()
+    assert "Publishing" not in again.stderr.decode()
+    other = run_job(cluster, *documented, environment={"APP_SETTINGS": "tests.engines.fault_model.Settings"})
+    assert other.returncode == 4
 
 
 def test_old_output_is_refused_before_anything_is_submitted(cluster: HadoopCluster) -> None:

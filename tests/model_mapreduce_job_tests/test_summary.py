@@ -102,3 +102,19 @@ def test_bars_and_examples_in_the_text() -> None:
     made = summary(lines=3, predictions=3, failures=0, **{"label: a=x": 2, "label: a=yy": 1})
     bars = [line for line in made.as_text().splitlines() if "█" in line]
     assert [line.count("█") for line in bars] == [30, 15]
+
+
+@pytest.mark.parametrize(
+    ("engine", "lost"), [((3, 2), False), ((4, 2), True), ((3, 3), True), ((None, None), False), ((None, 2), False)]
+)
+def test_counts_are_compared_with_those_of_hadoop(engine: tuple[int | None, int | None], lost: bool) -> None:
+    names = ("Map input records", "Map output records")
+    counted = {name: amount for name, amount in zip(names, engine, strict=True) if amount is not None}
+    summary = Summary("model", "1.0", 1.0)
+    own = {"lines": 3, "blank lines": 1, "predictions": 1, "failures": 1}
+    summary.add_counters([{GROUP: own, "Map-Reduce Framework": counted}, {"Map-Reduce Framework": {names[0]: 77}}])
+    if lost:
+        with pytest.raises(LostRecordsError, match="by Hadoop's"):
+            summary.check_sums(must_be_known=True)
+    else:
+        summary.check_sums(must_be_known=True)

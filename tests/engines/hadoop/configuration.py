@@ -133,6 +133,7 @@ def nodemanager(folder: Path, base: int, node: int) -> Settings:
     first = base + 30 + 10 * node
     return {
         "yarn.nodemanager.hostname": HOST,
+        "fs.AbstractFileSystem.file.impl": "QuickLocalFs",
         "yarn.nodemanager.address": f"{HOST}:{first}",
         "yarn.nodemanager.localizer.address": f"{HOST}:{first + 1}",
         "yarn.nodemanager.webapp.address": f"{HOST}:{first + 2}",

@@ -26,8 +26,9 @@ JAVA_17 = (
 # Commands, daemons and containers live for seconds or minutes: starting soon is worth more than running fast.
 QUICK_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 
-# See LoopbackAgent.java.
+# What these are for stands in them.
 AGENT = Path(__file__).with_name("LoopbackAgent.java")
+LOCAL_FS = Path(__file__).with_name("QuickLocalFs.java")
 AGENT_EXPORT = "--add-exports=java.base/jdk.internal.org.objectweb.asm=ALL-UNNAMED"
 
 # The classes behind the verbs of the commands, as in the scripts of a Hadoop release.
@@ -93,8 +94,8 @@ class Installation:
         java_home()
         if not self.streaming_jar.exists():
             self._download()
-        if not self.agent.exists() or self.agent.stat().st_mtime < AGENT.stat().st_mtime:
-            self._compile_agent()
+        self._compile(AGENT, self.agent, f"Premain-Class: {AGENT.stem}\nCan-Retransform-Classes: true\n")
+        self._compile(LOCAL_FS, self.jars / "quick-local-fs.jar")
         for name in WEB_PAGES:
             (self.web_pages / "webapps" / name).mkdir(parents=True, exist_ok=True)
         (self.home / "bin").mkdir(exist_ok=True)
@@ -125,22 +126,24 @@ class Installation:
                 shutil.rmtree(self.home)
             draft.home.rename(self.home)
 
-    def _compile_agent(self) -> None:
+    def _compile(self, source: Path, jar: Path, manifest: str = "") -> None:
+        if jar.exists() and jar.stat().st_mtime >= source.stat().st_mtime:
+            return
         compiler = java_home() / "bin/javac"
         if not compiler.exists():
             raise HadoopError(f"{compiler} is missing, a Java without its compiler; on Debian: apt-get install {JDK}")
-        self.agent.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="agent-", dir=self.agent.parent) as folder:
-            command = [str(compiler), AGENT_EXPORT, "-d", folder, str(AGENT)]
+        jar.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="compiled-", dir=self.home) as folder:
+            command = [str(compiler), AGENT_EXPORT, "-cp", f"{self.jars}/*", "-d", folder, str(source)]
             done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
             if done.returncode != 0:
-                raise HadoopError(f"{AGENT.name} could not be compiled; is this Java 17?\n{last_lines(done.stderr)}")
-            draft = Path(folder) / self.agent.name
-            with zipfile.ZipFile(draft, "w") as jar:
-                jar.writestr("META-INF/MANIFEST.MF", f"Premain-Class: {AGENT.stem}\nCan-Retransform-Classes: true\n\n")
+                raise HadoopError(f"{source.name} could not be compiled; is this Java 17?\n{last_lines(done.stderr)}")
+            draft = Path(folder) / jar.name
+            with zipfile.ZipFile(draft, "w") as archive:
+                archive.writestr("META-INF/MANIFEST.MF", f"{manifest}\n")
                 for compiled in sorted(Path(folder).glob("*.class")):
-                    jar.write(compiled, compiled.name)
-            draft.replace(self.agent)
+                    archive.write(compiled, compiled.name)
+            draft.replace(jar)
 
     def _script(self, command: str, verbs: dict[str, str]) -> str:
         cases = "".join(
