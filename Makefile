@@ -50,7 +50,8 @@ test-engines: test-hadoop ## runs the tests that need an engine; fails where the
 
 # Ends with the tests' exit code, the cluster stopped either way.
 test-hadoop: $(VENV)/.installed-dev ## starts the Hadoop cluster, runs the tests that need it, stops it
-	@$(HADOOP) up && $(BIN)/python -m pytest tests/engines; code=$$?; $(HADOOP) down; exit $$code
+	@$(HADOOP) up && $(BIN)/python -m pytest tests/engines -m "not disruptive" -n 3 && \
+		$(BIN)/python -m pytest tests/engines -m disruptive; code=$$?; $(HADOOP) down; exit $$code
 
 hadoop-up: $(BIN)/python ## starts a Hadoop cluster on this machine (needs a JDK and Maven); data and logs in .hadoop/
 	@$(HADOOP) up

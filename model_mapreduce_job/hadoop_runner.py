@@ -40,6 +40,12 @@ _MISSING = re.compile(r"^ls: `(.*)': No such file or directory$")
 _SUBMITTED = re.compile(r"^Submitted application (\S+)")
 _ATTEMPT_FAILED = re.compile(r"^Task Id *: *(attempt_\S+), Status *: FAILED")
 _END_OF_FAILED_JOB = re.compile(r"^(Job \S+ failed with state|Job not successful|Streaming Command Failed)")
+# What Java's decompressors say of a file that is cut off or damaged.
+_DAMAGED = re.compile(
+    r"Unexpected end of input stream|incorrect (data|header) check|invalid (block|code|stored|distance)|not a gzip file|"
+    r"(gzip|bz2?|BZip2) .*(corrupt|invalid)|crc error|bad block header|Stream is not BZip2",
+    re.IGNORECASE,
+)
 # Lines of a container's standard error that are shown; its traceback is at the end.
 SHOWN_LINES = 40
 # Seconds for a command that only tells or tidies up.
@@ -344,7 +350,10 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
 
     def exit_code(self) -> int | None:
         """What the last failed task ended with; None where Java does not say."""
-        found = re.findall(r"subprocess failed with code (\d+)", "\n".join(self._java()))
+        java = "\n".join(self._java())
+        found = re.findall(r"subprocess failed with code (\d+)", java)
+        if not found and _DAMAGED.search(java):
+            return 3  # as a task of ours ends with on a damaged file; here it is Java that reads
         return int(found[-1]) if found else None
 
     def failure_report(self) -> str:

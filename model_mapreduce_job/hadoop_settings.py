@@ -27,5 +27,9 @@ def with_whole_lines(step: dict[str, Any]) -> dict[str, Any]:
     """The description of a step with these settings in its ``jobconf``; steps that do not stream stay as they are."""
     if step.get("type") != "streaming":
         return step
-    last = "stream.reduce.output" if "reducer" in step else "stream.map.output"
-    return {**step, "jobconf": {**step.get("jobconf", {}), **_ALWAYS, **_INPUT, last: _WHOLE_LINES}}
+    settings = {**step.get("jobconf", {}), **_ALWAYS, **_INPUT}
+    if "reducer" not in step:
+        settings["stream.map.output"] = _WHOLE_LINES
+    elif "combiner" not in step:  # whose output is read in the same way, and must be keys and values
+        settings["stream.reduce.output"] = _WHOLE_LINES
+    return {**step, "jobconf": settings}

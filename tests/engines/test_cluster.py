@@ -120,6 +120,7 @@ def test_nothing_listens_for_others(cluster: HadoopCluster) -> None:
     assert {address.rpartition(":")[0] for _, _, _, address, *_ in sockets} == {"127.0.0.1"}
 
 
+@pytest.mark.disruptive
 def test_a_daemon_that_was_lost_comes_back(cluster: HadoopCluster) -> None:
     others = [daemon for daemon in cluster.status() if daemon.name != "datanode2"]
     cluster.kill("datanode2")
@@ -134,6 +135,7 @@ def test_a_daemon_that_was_lost_comes_back(cluster: HadoopCluster) -> None:
     assert [daemon for daemon in cluster.status() if daemon.name != "datanode2"] == others
 
 
+@pytest.mark.disruptive
 def test_a_node_without_python(cluster: HadoopCluster) -> None:
     look = 'for each in "$@"; do "$each" -c "print(1)" && echo "$each runs"; done; exit 0'
     programs = [str(each) for each in hidden_python.programs()]

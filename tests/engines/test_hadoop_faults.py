@@ -80,6 +80,7 @@ def test_python_of_a_task_killed(faulty: FaultyJob) -> None:
     assert re.search(r"attempt_\S+_m_000000_0 failed", told)
 
 
+@pytest.mark.disruptive
 def test_node_manager_killed(faulty: FaultyJob) -> None:
     faulty.start({"do": "wait", "seconds": 200})
     met = wait_for(faulty.mark)
@@ -92,6 +93,7 @@ def test_node_manager_killed(faulty: FaultyJob) -> None:
     assert wait_for(faulty.mark)["attempt"] == met["attempt"]
 
 
+@pytest.mark.disruptive
 def test_data_node_killed(faulty: FaultyJob) -> None:
     # So many that the task has most of its input still to read and most of its output still to write.
     faulty.start({"do": "wait", "seconds": 5}, records=600_000, struck=100_000)

@@ -78,4 +78,6 @@ def test_settings_that_keep_lines_whole(reducer: bool) -> None:
     assert ("stream.map.output" in settings) is not reducer, "between mapper and reducer the key must be split off"
     assert settings["textinputformat.record.delimiter"] == "\n"
     assert settings["mapreduce.job.reduces"] == 2
+    combined = with_whole_lines({**step, "reducer": mapper, "combiner": mapper})["jobconf"]
+    assert not {"stream.map.output", "stream.reduce.output"} & combined.keys(), "a combiner's pairs are not lines"
     assert with_whole_lines({"type": "jar"}) == {"type": "jar"}
