@@ -108,16 +108,19 @@ def _parsed(lines: Iterable[str]) -> AttemptLogs:
 
 
 def _from_folders(attempt: str, folders: Iterable[Path]) -> AttemptLogs | None:
-    """An attempt's container is the one whose syslog names the attempt; nothing else on the node says which it was."""
+    """A container's own log need not name its attempt; that of the application's master says which it was given."""
     application = "application_" + "_".join(attempt.split("_")[1:3])
+    assigned = re.compile(rf"Assigned container (container_\w+) to {attempt}\b")
     for folder in folders:
         for syslog in folder.glob(f"userlogs/{application}/*/syslog"):
-            text = syslog.read_text("utf-8", "replace")
-            if f"Task '{attempt}'" in text or f" {attempt} " in text or f"{attempt}" in text.split("\n", 50)[0]:
-                found = _SPLIT.search(text) or re.search(r"Processing split: (.+)", text)
-                stderr = syslog.with_name("stderr")
-                told = stderr.read_text("utf-8", "replace").splitlines() if stderr.exists() else []
-                return AttemptLogs(None, found[1] if found else None, _trimmed(told))
+            found = assigned.search(syslog.read_text("utf-8", "replace"))
+            container = syslog.parent.parent / found[1] if found else None
+            if container is not None and (container / "stderr").exists():
+                told = (container / "stderr").read_text("utf-8", "replace").splitlines()
+                task = container / "syslog"
+                said = task.read_text("utf-8", "replace") if task.exists() else ""
+                split = re.search(r"Processing split: (.+)", said)
+                return AttemptLogs(None, split[1] if split else None, _trimmed(told))
     return None
 
 

@@ -7,16 +7,18 @@ failed task said is fetched from its container and told before what Java says of
 application; a failed job's output cannot be taken for a whole one.
 """
 
+import getpass
 import logging
 import posixpath
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from mrjob.hadoop import HadoopJobRunner
 from mrjob.logs.step import _interpret_hadoop_jar_command_stderr, _is_counter_log4j_record
@@ -26,7 +28,7 @@ from model_mapreduce_job.command_line import CommandLineError
 from model_mapreduce_job.container_logs import AttemptLogs, attempt_logs, stderr_lines
 from model_mapreduce_job.examples import parse_example
 from model_mapreduce_job.local_input import check_local_input, files_below, matching_paths
-from model_mapreduce_job.shipping import ENVIRONMENT, check_environment, environment_archive, shipped_options
+from model_mapreduce_job.shipping import ENVIRONMENTS, check_environment, environment_archive, shipped_options
 from model_scoring.errors import ScoringError
 from model_scoring.formats.lines import BLOCK_BYTES, decompressed, read_blocks
 from model_scoring.settings import Settings
@@ -37,19 +39,26 @@ log = logging.getLogger("mrjob.hadoop")  # where mrjob's own --quiet and --verbo
 
 _VERSION_IN_NAME = re.compile(r"(\d+\.\d+\.\d+[\w.-]*)\.jar$")
 _MISSING = re.compile(r"^ls: `(.*)': No such file or directory$")
+# Permissions, replicas, owner, group (which may have blanks), size, date, time, path; of files, not of folders.
+_LISTED = re.compile(r"^-.*?\s(\d+) \d{4}-\d\d-\d\d \d\d:\d\d (.+)$")
 _SUBMITTED = re.compile(r"^Submitted application (\S+)")
+_RUNNING = re.compile(r"^Running job: (\S+)")
 _ATTEMPT_FAILED = re.compile(r"^Task Id *: *(attempt_\S+), Status *: FAILED")
 _END_OF_FAILED_JOB = re.compile(r"^(Job \S+ failed with state|Job not successful|Streaming Command Failed)")
 # What Java's decompressors say of a file that is cut off or damaged.
 _DAMAGED = re.compile(
-    r"Unexpected end of input stream|incorrect (data|header) check|invalid (block|code|stored|distance)|not a gzip file|"
-    r"(gzip|bz2?|BZip2) .*(corrupt|invalid)|crc error|bad block header|Stream is not BZip2",
+    r"Unexpected end of input stream|incorrect (data|header) check|invalid (block|code|stored|distance)|"
+    r"not a gzip file|(gzip|bz2?|BZip2) .*(corrupt|invalid)|crc error|bad block header|Stream is not BZip2",
     re.IGNORECASE,
 )
 # Lines of a container's standard error that are shown; its traceback is at the end.
 SHOWN_LINES = 40
-# Seconds for a command that only tells or tidies up.
+# Seconds for a command that tidies up.
 PATIENCE = 60
+# Seconds for containers' logs to be aggregated; a cluster that does not do it says nothing else.
+LOG_SECONDS = 20
+# Files of the cluster that the preflight looks into: each costs a Java process.
+FIRST_FILES = 5
 
 
 class HadoopError(ScoringError):
@@ -61,13 +70,20 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        # mrjob would take it for a URI of the cluster's, and each node would look on its own disk.
+        self._input_paths: list[str] = [path.removeprefix("file://") for path in self._input_paths]
         self.examples: dict[str, dict[str, Any]] = {}
         self._wanted_output: str | None = kwargs.get("output_dir") and self._output_dir
         self._archive = environment_archive(self._opts["upload_archives"])
-        self._applications: list[str] = []
         self._used_hadoop_tmp = False
+        # What the client has said: of all steps, and of the one that was started last.
+        self._applications: list[str] = []
+        self._job: str | None = None
+        self._submitted = False
+        self._failed_attempts: list[tuple[str, str]] = []
         self._last_words: list[str] = []
-        self._listed: list[str] | None = None
+        # What was asked for before the job: size by path, and what is not there.
+        self._listed: dict[str, int] = {}
         self._missing: set[str] = set()
 
     @classmethod
@@ -135,11 +151,11 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
         complaints = done.stderr.decode("utf-8", "replace").splitlines()
         self._missing = {found[1] for line in complaints if (found := _MISSING.match(line))}
         serious = [line for line in complaints if line.startswith("ls:") and not _MISSING.match(line)]
-        if serious or done.returncode not in (0, 1):
+        if serious or (done.returncode and not self._missing):
             told = serious or complaints[-5:] or [f"exit code {done.returncode}"]
             raise HadoopError(f"HDFS cannot be asked for {', '.join(asked)}: {'; '.join(told)}")
-        rows = (line.split(maxsplit=7) for line in done.stdout.decode("utf-8", "surrogateescape").splitlines())
-        self._listed = [row[7] for row in rows if len(row) == 8 and not row[0].startswith("d")]
+        lines = done.stdout.decode("utf-8", "surrogateescape").split("\n")
+        self._listed = {found[2]: int(found[1]) for line in lines if (found := _LISTED.match(line))}
 
     def refuse_old_output(self) -> None:
         """Raises ``CommandLineError`` where the output folder exists, and says what is in it, or input is missing."""
@@ -147,7 +163,7 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
         folder = self._wanted_output
         if folder is None or folder in self._missing:
             return
-        names = [posixpath.relpath(path, folder) for path in self._listed or [] if path.startswith(folder)]
+        names = [posixpath.relpath(path, folder) for path in self._listed if path.startswith(f"{folder.rstrip('/')}/")]
         parts = sum(posixpath.basename(name).startswith("part-") for name in names)
         if "_SUCCESS" in names:
             state = f"the whole output of a job that succeeded ({parts} part files)"
@@ -166,22 +182,33 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
         for path in self._get_input_paths():
             if not is_uri(path):
                 yield from ((file, read_blocks(file)) for file in files_below(path))
-        for file in self._listed or []:
-            hidden = any(name.startswith(("_", ".")) for name in file.split("/")[3:])
-            if not hidden and file != self._published():
-                yield file, self._fetch(file)
+        for path in list(filter(self._is_input, self._listed))[:FIRST_FILES]:
+            yield path, self._fetch(path)
+
+    def _is_input(self, path: str) -> bool:
+        if not self._listed[path] or path == self._published():
+            return False
+        # Hadoop leaves out names below the folder that was named, not those above it.
+        above = max((named.rstrip("/").count("/") for named in self._input_paths if is_uri(named)), default=0)
+        return not any(name.startswith(("_", ".")) for name in path.split("/")[above:])
 
     def _fetch(self, path: str) -> Iterator[bytes]:
-        process = subprocess.Popen(  # noqa: S603  # Hadoop's own command
-            [*self.get_hadoop_bin(), "fs", "-cat", path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-        assert isinstance(process.stdout, BufferedReader)
-        try:
-            yield from decompressed(process.stdout, path)
-        finally:
-            process.kill()
-            process.stdout.close()
-            process.wait()
+        with tempfile.TemporaryFile() as complaints:  # not a pipe: nobody reads it while the other is read
+            process = subprocess.Popen(  # noqa: S603  # Hadoop's own command
+                [*self.get_hadoop_bin(), "fs", "-cat", path], stdout=subprocess.PIPE, stderr=complaints
+            )
+            assert isinstance(process.stdout, BufferedReader)
+            try:
+                # Asked first: what could not be read must not be taken for a file that is cut off.
+                if not process.stdout.peek(1):
+                    _check_ended(process, complaints, path)
+                    return
+                yield from decompressed(process.stdout, path)
+                _check_ended(process, complaints, path)
+            finally:
+                process.kill()
+                process.stdout.close()
+                process.wait()
 
     # --- shipping
 
@@ -189,9 +216,9 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
         """Where the environment is, or will be, on the cluster: its name says what is in it."""
         if self._archive is None:
             return None
-        return posixpath.join(
-            posixpath.dirname(posixpath.dirname(self._hadoop_tmp_dir)), ENVIRONMENT, self._archive.name
-        )
+        # A folder for each user: what is taken from it is run.
+        folder = posixpath.join(posixpath.dirname(self._hadoop_tmp_dir), f"{ENVIRONMENTS}-{getpass.getuser()}")
+        return posixpath.join(folder, self._archive.name)
 
     def _check_input_paths(self) -> None:
         """Nothing: ``refuse_old_output`` has looked."""
@@ -223,9 +250,11 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
         super()._add_input_files_for_upload()
         # mrjob uploads a file by its name alone; the folders that tell of its records are kept above it.
         for path, name in self._upload_mgr._path_to_name.items():
-            folders = [folder for folder in Path(path).absolute().parts[:-1] if "=" in folder]
-            if folders:
-                self._upload_mgr._path_to_name[path] = posixpath.join(f"{name}.in", *folders, name)
+            parts = Path(path).absolute().parts
+            folders = [folder for folder in parts[:-1] if "=" in folder]
+            if folders or "=" in parts[-1]:
+                unique = f"{name.replace('=', '-')}.in"
+                self._upload_mgr._path_to_name[path] = posixpath.join(unique, *folders, parts[-1])
 
     def _upload_local_files(self) -> None:
         self._publish()
@@ -239,7 +268,7 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(Path(path).absolute())
         self._used_hadoop_tmp = True
-        self._put(str(folder), posixpath.dirname(self._hadoop_tmp_dir) + "/")
+        self._put(folder.as_uri(), posixpath.dirname(self._hadoop_tmp_dir) + "/")
 
     def _put(self, source: str, folder: str) -> None:
         done = self._hadoop("fs", "-put", source, folder)
@@ -256,9 +285,14 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
         folder = posixpath.dirname(place)
         temporary = posixpath.join(folder, f".{self._job_key}")
         self._checked("fs", "-mkdir", "-p", folder)
-        self._checked("fs", "-put", str(self._archive), temporary)
-        if self._hadoop("fs", "-mv", temporary, place).returncode:
-            self._hadoop("fs", "-rm", "-skipTrash", temporary)
+        moved = False
+        try:
+            self._checked("fs", "-put", self._archive.as_uri(), temporary)
+            moved = not self._hadoop("fs", "-mv", temporary, place).returncode
+        finally:
+            if not moved:
+                self._hadoop("fs", "-rm", "-f", "-skipTrash", temporary)
+        if not moved:  # somebody else was quicker, or it cannot be done
             self._checked("fs", "-test", "-e", place)
 
     # --- the job itself
@@ -267,30 +301,39 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
         self, hadoop_args: list[str], env: dict[str, str], record_callback: Any
     ) -> tuple[int, dict[str, Any]]:
         self._used_hadoop_tmp |= self._wanted_output is None or self._num_steps() > 1
+        self._job, self._failed_attempts, self._last_words = None, [], []
+        before = len(self._applications)
+        # Counters, and the name of the application to end, are told at this level.
+        env = {**env, "HADOOP_ROOT_LOGGER": "INFO,console", "HADOOP_LOGLEVEL": "INFO"}
         # A session of its own: Ctrl-C would end this client and leave the application running, and paid for.
         process = subprocess.Popen(  # noqa: S603  # mrjob built them
             hadoop_args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, start_new_session=True
         )
         try:
             told = _interpret_hadoop_jar_command_stderr(process.stdout, record_callback=self._heed)
-            return process.wait(), told
+            code = process.wait()
         except BaseException:
             self._end_application()
             raise
         finally:
             process.kill()
             process.wait()
+        if code and not any("failed with state" in words for words in self._last_words):
+            self._end_application()  # the client has given up, which does not end what it has started
+        self._submitted = len(self._applications) > before
+        return code, told
 
     def _heed(self, record: dict[str, Any]) -> None:
         """Passes on what Hadoop's client says, but for Java's side of a failure: that comes after Python's."""
         message = record["message"]
-        submitted = _SUBMITTED.match(message)
-        if submitted:
-            self._applications.append(submitted[1])
-        failed = _ATTEMPT_FAILED.match(message)
-        if failed:
-            log.warning("  %s failed", failed[1])
-        elif _END_OF_FAILED_JOB.match(message):
+        if found := _SUBMITTED.match(message):
+            self._applications.append(found[1])
+        if found := _RUNNING.match(message):
+            self._job = found[1]
+        if found := _ATTEMPT_FAILED.match(message):
+            self._failed_attempts.append((found[1], message.partition("\n")[2]))
+            log.warning("  %s failed", found[1])
+        elif _END_OF_FAILED_JOB.match(message) or record.get("level") in ("ERROR", "FATAL"):
             self._last_words.append(message)
         elif not _is_counter_log4j_record(record):
             log.log(getattr(logging, record.get("level") or "", logging.INFO), "  %s", message)
@@ -317,32 +360,42 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
         if done.returncode:
             raise HadoopError(f"{place} could not be written: {done.stderr.decode('utf-8', 'replace').strip()}")
 
+    def mark_failed(self, text: str) -> None:
+        """Writes ``_FAILED``; the reason for it counts for more than a mark that cannot be written."""
+        try:
+            self.mark("_FAILED", text)
+        except HadoopError as error:
+            log.warning("%s", error)
+
     def abandon(self, text: str) -> None:
         """Leaves nothing of a job that failed that could be taken for output: no folder, or one that says so.
 
-        A folder with part files is not removed: who knows whose they are.
+        A folder with part files is not removed, and one that Hadoop has not taken for this job is not touched.
         """
-        if self._wanted_output is None or not self._applications:
+        folder = self._wanted_output
+        if folder is None or not self._submitted or len(self._log_interpretations) < self._num_steps():
             return
-        if self._hadoop("fs", "-rmdir", self._wanted_output).returncode:
-            self._hadoop("fs", "-put", "-", posixpath.join(self._wanted_output, "_FAILED"), stdin=text.encode())
+        if self._hadoop("fs", "-rmdir", folder).returncode and not self._hadoop("fs", "-test", "-d", folder).returncode:
+            self._hadoop("fs", "-put", "-", posixpath.join(folder, "_FAILED"), stdin=text.encode())
 
     def cat_output(self) -> Iterator[bytes]:
         """The output in blocks, part after part in order, decompressed."""
         command = [*self.get_hadoop_bin(), "fs", "-text", posixpath.join(str(self._output_dir), "part-*")]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # noqa: S603  # as above
-        assert process.stdout is not None
-        assert process.stderr is not None
-        while block := process.stdout.read(BLOCK_BYTES):
-            yield block
-        complaint = process.stderr.read().decode("utf-8", "replace").strip()
-        if process.wait():
-            raise HadoopError(f"the output could not be read from {self._output_dir}: {complaint}")
+        with tempfile.TemporaryFile() as complaints:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints)  # noqa: S603  # as above
+            try:
+                assert process.stdout is not None
+                while block := process.stdout.read(BLOCK_BYTES):
+                    yield block
+                _check_ended(process, complaints, f"the output in {self._output_dir}")
+            finally:
+                process.kill()
+                process.wait()
 
     def fetch_examples(self, wanted: int) -> None:
         """Fills ``examples`` with the first failure of each kind, from the containers' logs, as far as they are had."""
         for application in self._applications if wanted else ():
-            with suppress(OSError), closing(stderr_lines(self._tool("yarn"), application, PATIENCE)) as lines:
+            with suppress(OSError), closing(stderr_lines(self._tool("yarn"), application, LOG_SECONDS)) as lines:
                 for example in filter(None, map(parse_example, lines)):
                     self.examples.setdefault(example["kind"], example)
                     if len(self.examples) >= wanted:
@@ -358,22 +411,20 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
 
     def failure_report(self) -> str:
         """What is known of the job's failure: the task's own words, host, input and exit code first, Java's last."""
-        step = self._log_interpretations[-1].get("step", {}) if self._log_interpretations else {}
-        errors = [error for error in step.get("errors", []) if error.get("attempt_id")]
         rows = []
-        if errors:
-            attempt = errors[-1]["attempt_id"]
-            logs = attempt_logs(self._tool("mapred"), step.get("job_id"), attempt, self._log_folders(), PATIENCE)
+        if self._failed_attempts:
+            attempt = self._failed_attempts[-1][0]
+            logs = attempt_logs(self._tool("mapred"), self._job, attempt, self._log_folders(), LOG_SECONDS)
             rows += _told_by(attempt, logs, self.exit_code())
+        elif not self._submitted:
+            rows.append("the job was not submitted; Hadoop's client said why.")
         rows += ["Java's side of it:", *(f"  {line}" for text in self._java() for line in text.splitlines())]
-        if self._applications:
+        if self._submitted:
             rows.append(f"All logs: yarn logs -applicationId {self._applications[-1]}")
         return "\n".join(rows)
 
     def _java(self) -> list[str]:
-        step = self._log_interpretations[-1].get("step", {}) if self._log_interpretations else {}
-        errors = [error["hadoop_error"]["message"] for error in step.get("errors", []) if "hadoop_error" in error]
-        return [*errors[-1:], *self._last_words]
+        return [*(told for _, told in self._failed_attempts[-1:]), *self._last_words]
 
     def _log_folders(self) -> list[Path]:
         return [Path(path) for path in self._hadoop_log_dirs() if not is_uri(path)]
@@ -408,6 +459,14 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
             return subprocess.run([tool, *args], capture_output=True, check=False, timeout=PATIENCE)  # noqa: S603  # as above
         except subprocess.TimeoutExpired:
             return None
+
+
+def _check_ended(process: subprocess.Popen[bytes], complaints: IO[bytes], what: str) -> None:
+    """Raises ``HadoopError`` with what the process has said, where it has not ended well."""
+    if process.wait():
+        complaints.seek(0)
+        told = complaints.read().decode("utf-8", "replace").strip()
+        raise HadoopError(f"{what} could not be read: {told or f'exit code {process.returncode}'}")
 
 
 def _told_by(attempt: str, logs: AttemptLogs, exit_code: int | None) -> list[str]:

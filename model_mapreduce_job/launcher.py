@@ -56,7 +56,7 @@ def launch(job: Any, model: Any) -> None:
         summary = Summary(model.qualified_name, version, time.monotonic() - started)
         summary.add_counters(_counters(runner))
         if job.counts_add_up():
-            _check_sums(summary, runner)
+            _check_sums(summary, runner, with_engine=job.lines_are_records())
         if job._should_cat_output():
             for block in runner.cat_output():
                 job.stdout.write(block)
@@ -81,12 +81,12 @@ def _run(runner: MRJobRunner) -> None:
         raise TaskFailedError(told, number if number in (3, 4) else 1) from error
 
 
-def _check_sums(summary: Summary, runner: MRJobRunner) -> None:
+def _check_sums(summary: Summary, runner: MRJobRunner, *, with_engine: bool) -> None:
     try:
-        summary.check_sums(must_be_known=isinstance(runner, OURS))
+        summary.check_sums(must_be_known=isinstance(runner, OURS), with_engine=with_engine)
     except LostRecordsError as error:
         if isinstance(runner, HadoopRunner):
-            runner.mark("_FAILED", f"{error}\n")
+            runner.mark_failed(f"{error}\n")
         raise
 
 
@@ -102,13 +102,13 @@ def _finish(job: Any, runner: MRJobRunner, summary: Summary) -> None:
     if not job.options.quiet:
         job.stderr.write(f"\n{summary.as_text()}\n".encode())
         job.stderr.flush()
-    if job.options.summary_file:
-        summary.write(job.options.summary_file, "succeeded" if error is None else type(error).__name__)
     if job.options.output_dir and isinstance(runner, OURS):
         if error is None:
             runner.mark("_SUCCESS")
         elif isinstance(runner, HadoopRunner):
-            runner.mark("_FAILED", f"{error}\n")
+            runner.mark_failed(f"{error}\n")
+    if job.options.summary_file:
+        summary.write(job.options.summary_file, "succeeded" if error is None else type(error).__name__)
     if error is not None:
         raise error
 

@@ -206,6 +206,16 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
         """Whether each record must have come out once: whether a prediction step runs this class's own mapper."""
         return any(isinstance(step, MRStep) and self._predicts(step) for step in self.steps())
 
+    def lines_are_records(self) -> bool:
+        """Whether Hadoop's counts of the prediction step must be ours: nothing else adds to its lines or drops some."""
+        return all(
+            step.description(number)["mapper"] == {"type": "script"}
+            and not step["mapper_init"]
+            and not step["mapper_final"]
+            for number, step in enumerate(self.steps())
+            if isinstance(step, MRStep) and self._predicts(step)
+        )
+
     def _predicts(self, step: MRStep) -> bool:
         mapper = step["mapper"]
         return getattr(mapper, "__func__", None) is MLModelMapReduceJob.mapper and not step["mapper_raw"]

@@ -13,10 +13,10 @@ from mrjob.parse import is_uri
 from model_mapreduce_job.command_line import CommandLineError
 from model_scoring.settings import Settings
 
-__all__ = ["ENVIRONMENT", "check_environment", "environment_archive", "shipped_options"]
+__all__ = ["ENVIRONMENTS", "check_environment", "environment_archive", "shipped_options"]
 
-# The folder on the cluster, beside mrjob's, that holds published environments.
-ENVIRONMENT = "model-scoring-environments"
+# The folder on the cluster, among mrjob's temporary ones, that holds a user's published environments.
+ENVIRONMENTS = "environments"
 _NAME = re.compile(r"environment(-[0-9a-f]+)?\.tar\.gz$")
 
 

@@ -1,6 +1,6 @@
 """TaskScorer: how a task scores its batches, as its options and the place where it runs ask.
 
-With ``--isolate`` the model runs in a process of its own. So it does in an attempt on Hadoop that is not the first: the
+With ``--isolate`` the model runs in a process of its own. So it does in a later attempt on Hadoop: the
 first may have died with its model, and then somebody has to survive to say of which record. While a batch is being
 scored on Hadoop, signs of life go out, or a task that waits for its model would be ended as idle.
 """
@@ -11,6 +11,7 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 from mrjob.compat import jobconf_from_env
@@ -28,6 +29,10 @@ __all__ = ["SignsOfLife", "TaskScorer", "attempt_number"]
 INTERVAL_SECONDS = 10.0
 # After so long for one batch the model counts as hung, and Hadoop's limit for a silent task is left to end it.
 PATIENCE_SECONDS = 3600.0
+# A master that is itself started again counts its tasks' attempts from 1000 on, and from 2000.
+ATTEMPTS_OF_A_MASTER = 1000
+# What a streaming task's own Java takes of its container.
+JAVA_BYTES = 320 << 20
 
 
 def attempt_number() -> int | None:
@@ -36,6 +41,25 @@ def attempt_number() -> int | None:
         return None
     number = str(jobconf_from_env("mapreduce.task.attempt.id") or "").rpartition("_")[2]
     return int(number) if number.isdigit() else None
+
+
+def _is_to_be_watched(attempt: int) -> bool:
+    """Whether an attempt is isolated unasked: every later one, if the container has room for a second process.
+
+    A lost node leads to a second attempt, too, and that one must not fail for want of memory. The third is isolated in
+    any case.
+    """
+    attempt %= ATTEMPTS_OF_A_MASTER
+    return attempt > 1 or (attempt == 1 and _has_room())
+
+
+def _has_room() -> bool:
+    try:
+        allowed = int(jobconf_from_env("mapreduce.map.memory.mb") or 0) << 20
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return True
+    return allowed <= 0 or 2 * pages * os.sysconf("SC_PAGE_SIZE") + JAVA_BYTES < allowed
 
 
 class TaskScorer(AbstractContextManager["TaskScorer"]):
@@ -58,7 +82,7 @@ class TaskScorer(AbstractContextManager["TaskScorer"]):
         self.gives_up = bool(options.isolate)
         self._life = SignsOfLife(write_line, _interval()) if attempt is not None else None
         self._scorer: BatchScorer | IsolatedScorer
-        if spec is not None and (options.isolate or attempt):
+        if spec is not None and (options.isolate or _is_to_be_watched(attempt or 0)):
             self._scorer = IsolatedScorer(
                 model,
                 spec,

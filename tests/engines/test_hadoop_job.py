@@ -53,7 +53,7 @@ def test_the_fifteen_records_of_the_readme(cluster: HadoopCluster, tmp_path: Pat
     assert (found["records"], found["predictions"], found["failures"]) == (15, 14, 1)
     job = re.search(r"Creating temp directory \S+/(\S+)", text)
     assert job is not None
-    assert job[1] not in names(cluster, f"/user/{getuser()}/tmp/mrjob"), "nothing temporary is left"
+    assert job[1] not in names(cluster, f"/user/{getuser()}/tmp/mrjob"), "nothing temporary is left"  # noqa: S108
 
 
 @pytest.mark.parametrize("output", [(), LDJSON], ids=["pairs", "ldjson"])

@@ -49,13 +49,16 @@ def test_attempt_from_aggregated_logs(tmp_path: Path) -> None:
 
 
 def test_attempt_from_folders_of_logs(tmp_path: Path) -> None:
-    for number, attempt in enumerate((ATTEMPT[:-1] + "2", ATTEMPT)):
-        container = tmp_path / f"userlogs/application_1795271713920_0003/container_{number}"
+    application = tmp_path / "userlogs/application_1795271713920_0003"
+    for number in range(3):
+        container = application / f"container_1795271713920_0003_01_00000{number}"
         container.mkdir(parents=True)
-        (container / "syslog").write_text(
-            f"INFO [main] MapTask: Processing split: hdfs://nn/part-{number}:0+12\nINFO Task: Task '{attempt}' done.\n"
-        )
+        (container / "syslog").write_text(f"INFO [main] MapTask: Processing split: hdfs://nn/part-{number}:0+12\n")
         (container / "stderr").write_text(f"error {number}\n")
+    (application / "container_1795271713920_0003_01_000000/syslog").write_text(
+        f"INFO Assigned container container_1795271713920_0003_01_000002 to {ATTEMPT[:-1]}2\n"
+        f"INFO Assigned container container_1795271713920_0003_01_000001 to {ATTEMPT}\n"
+    )
     logs = attempt_logs(None, None, ATTEMPT, [tmp_path / "nothing", tmp_path], 5)
     assert logs == (None, "hdfs://nn/part-1:0+12", ["error 1"], None)
 
