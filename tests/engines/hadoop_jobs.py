@@ -12,9 +12,13 @@ from getpass import getuser
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
+from uuid import uuid4
 
 from tests.engines.hadoop.cluster import HOST, HadoopCluster
 from tests.model_mapreduce_job_tests.jobs import ROOT, SCRIPT
+
+# A folder of HDFS for one run of the tests: a cluster may have seen an earlier one, and old output is refused.
+RUN = f"/run-{uuid4().hex}"
 
 # A code-only job: the nodes are this machine, and this Python has everything.
 CODE_ONLY = ("--no-conf", "--python-bin", sys.executable)

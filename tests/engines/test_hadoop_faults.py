@@ -16,6 +16,7 @@ from tests.engines.hadoop.cluster import HadoopCluster
 from tests.engines.hadoop_jobs import (
     FAULT_SETTINGS,
     FAULTS,
+    RUN,
     assert_each_once,
     finish,
     names,
@@ -37,8 +38,8 @@ class FaultyJob:
     def __init__(self, cluster: HadoopCluster, folder: Path, name: str) -> None:
         self.cluster = cluster
         self.mark = folder / "mark"
-        self.source = f"/in/{name}"
-        self.output = f"/out/{name}"
+        self.source = f"{RUN}/in/{name}"
+        self.output = f"{RUN}/out/{name}"
 
     def start(self, fault: dict[str, Any], *arguments: object, records: int = RECORDS, struck: int = STRUCK) -> None:
         self.records = records
@@ -157,7 +158,7 @@ def test_traceback_comes_first_and_java_after(cluster: HadoopCluster) -> None:
     job = start_job(
         cluster,
         *("--no-conf", "--python-bin", "/usr/bin/python3", *IRIS, "data/input.ldjson"),
-        *("--output-dir", "hdfs:///out/no_environment"),
+        *("--output-dir", f"hdfs://{RUN}/out/no_environment"),
     )
     ran = finish(job)
     told = ran.stderr.decode()
@@ -167,4 +168,4 @@ def test_traceback_comes_first_and_java_after(cluster: HadoopCluster) -> None:
     assert re.search(r"ModuleNotFoundError: No module named '\w+'", report)
     assert report.index("ModuleNotFoundError") < report.index("Java's side") < report.index("PipeMapRed")
     assert "PipeMapRed" not in told[: told.index("TaskFailedError")]
-    assert names(cluster, "/out/no_environment") <= {"_FAILED"}
+    assert names(cluster, f"{RUN}/out/no_environment") <= {"_FAILED"}

@@ -17,7 +17,7 @@ import pytest
 
 from benchmarks.records import main as write_records
 from tests.engines.hadoop.cluster import HadoopCluster
-from tests.engines.hadoop_jobs import CODE_ONLY, names, output_lines, put, read, run_job, start_job
+from tests.engines.hadoop_jobs import CODE_ONLY, RUN, names, output_lines, put, read, run_job, start_job
 from tests.model_mapreduce_job_tests.jobs import DATA, GOLDEN, GOOD, IRIS, ROOT, run_command
 
 JOB = (*CODE_ONLY, *IRIS)
@@ -60,7 +60,7 @@ def test_the_fifteen_records_of_the_readme(cluster: HadoopCluster, tmp_path: Pat
 def test_dirty_input_in_splits_that_end_inside_lines(
     cluster: HadoopCluster, output: tuple[str, ...], tmp_path: Path
 ) -> None:
-    source = put(cluster, "/in/dirty.ldjson", (DATA / "dirty.ldjson").read_bytes())
+    source = put(cluster, f"{RUN}/in/dirty.ldjson", (DATA / "dirty.ldjson").read_bytes())
     ran = run_job(
         cluster, *JOB, source, *output, *("-D", "mapreduce.job.maps=4"), "--summary_file", tmp_path / "summary"
     )
@@ -84,9 +84,9 @@ def million(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("output", [(), LDJSON], ids=["pairs", "ldjson"])
 def test_a_million_records_from_and_to_hdfs(cluster: HadoopCluster, million: Path, output: tuple[str, ...]) -> None:
-    put(cluster, "/in/million.ldjson", million.read_bytes(), block_size=32 << 20)
-    folder = f"/out/million{len(output)}"
-    ran = run_job(cluster, *JOB, "hdfs:///in/million.ldjson", *output, "--output-dir", f"hdfs://{folder}")
+    put(cluster, f"{RUN}/in/million.ldjson", million.read_bytes(), block_size=32 << 20)
+    folder = f"{RUN}/out/million{len(output)}"
+    ran = run_job(cluster, *JOB, f"hdfs://{RUN}/in/million.ldjson", *output, "--output-dir", f"hdfs://{folder}")
     assert ran.returncode == 0, ran.stderr.decode()
     assert ran.stdout == b""
     on_hadoop = output_lines(cluster, folder)
@@ -99,23 +99,25 @@ def test_gzip_and_bzip2_with_several_members(cluster: HadoopCluster) -> None:
     lines = (GOLDEN / "input.pairs").read_bytes().splitlines(keepends=True)
     records = [line.split(b"\t")[0] + b"\n" for line in lines]
     members = [b"".join(records[:7]), b"".join(records[7:])]
-    put(cluster, "/in/members/a.gz", b"".join(map(gzip.compress, members)))
-    put(cluster, "/in/members/b.bz2", b"".join(map(bz2.compress, members)))
-    ran = run_job(cluster, *JOB, "hdfs:///in/members")
+    put(cluster, f"{RUN}/in/members/a.gz", b"".join(map(gzip.compress, members)))
+    put(cluster, f"{RUN}/in/members/b.bz2", b"".join(map(bz2.compress, members)))
+    ran = run_job(cluster, *JOB, f"hdfs://{RUN}/in/members")
     assert ran.returncode == 0, ran.stderr.decode()
     assert lines_of(ran.stdout) == Counter(dict.fromkeys(lines_of(b"".join(lines)), 2))
 
 
 def test_a_truncated_gzip_is_named_and_leaves_no_output(cluster: HadoopCluster) -> None:
     whole = gzip.compress(b"".join(GOOD + b" " * (n % 7) + b"\n" for n in range(50_000)), mtime=0)
-    put(cluster, "/in/truncated/whole.gz", gzip.compress(GOOD + b"\n"))
-    put(cluster, "/in/truncated/broken.gz", whole[: len(whole) // 2])
-    ran = run_job(cluster, *JOB, "hdfs:///in/truncated", "--preflight", "0", "--output-dir", "hdfs:///out/truncated")
+    put(cluster, f"{RUN}/in/truncated/whole.gz", gzip.compress(GOOD + b"\n"))
+    put(cluster, f"{RUN}/in/truncated/broken.gz", whole[: len(whole) // 2])
+    ran = run_job(
+        cluster, *JOB, f"hdfs://{RUN}/in/truncated", "--preflight", "0", "--output-dir", f"hdfs://{RUN}/out/truncated"
+    )
     assert ran.returncode == 3
     told = ran.stderr.decode()
     assert re.search(r"TaskFailedError: attempt_\S+ failed on \S+, reading hdfs://\S+/in/truncated/broken.gz", told)
     assert "end of input stream" in told
-    assert names(cluster, "/out/truncated") <= {"_FAILED"}
+    assert names(cluster, f"{RUN}/out/truncated") <= {"_FAILED"}
 
 
 def test_many_small_files_in_a_folder_of_folders(cluster: HadoopCluster) -> None:
@@ -123,13 +125,13 @@ def test_many_small_files_in_a_folder_of_folders(cluster: HadoopCluster) -> None
     for number in range(4):
         record = b'{"sepal_length": 5.%d, "sepal_width": 3.2, "petal_length": 1.2, "petal_width": 0.2}' % number
         day = f"2026-01-0{number + 1}"
-        put(cluster, f"/in/days/dt={day}/part-0", record + b"\n" + record)
+        put(cluster, f"{RUN}/in/days/dt={day}/part-0", record + b"\n" + record)
         expected[record[:-1] + b', "dt": "%b"}\t{"species": "setosa"}' % day.encode()] += 2
-    put(cluster, "/in/days/_SUCCESS", b"")
-    put(cluster, "/in/days/dt=2026-01-01/.hidden", GOOD)
-    put(cluster, "/in/days/_logs/part-0", GOOD)
-    put(cluster, "/in/days/dt=2026-01-01/empty", b"")
-    ran = run_job(cluster, *JOB, "hdfs:///in/days", "--partition_fields")
+    put(cluster, f"{RUN}/in/days/_SUCCESS", b"")
+    put(cluster, f"{RUN}/in/days/dt=2026-01-01/.hidden", GOOD)
+    put(cluster, f"{RUN}/in/days/_logs/part-0", GOOD)
+    put(cluster, f"{RUN}/in/days/dt=2026-01-01/empty", b"")
+    ran = run_job(cluster, *JOB, f"hdfs://{RUN}/in/days", "--partition_fields")
     assert ran.returncode == 0, ran.stderr.decode()
     assert lines_of(ran.stdout) == expected
 
@@ -186,9 +188,9 @@ def test_a_node_needs_nothing_but_the_archive(cluster: HadoopCluster) -> None:
 
 def test_old_output_is_refused_before_anything_is_submitted(cluster: HadoopCluster) -> None:
     for name, found in (("_SUCCESS", "that succeeded"), ("_FAILED", "its _FAILED says why"), ("x", "no _SUCCESS")):
-        put(cluster, f"/out/old{name}/part-00000", b"")
-        put(cluster, f"/out/old{name}/{name}", b"")
-        ran = run_job(cluster, *JOB, "data/input.ldjson", "--output-dir", f"hdfs:///out/old{name}")
+        put(cluster, f"{RUN}/out/old{name}/part-00000", b"")
+        put(cluster, f"{RUN}/out/old{name}/{name}", b"")
+        ran = run_job(cluster, *JOB, "data/input.ldjson", "--output-dir", f"hdfs://{RUN}/out/old{name}")
         assert ran.returncode == 2, ran.stderr.decode()
         assert found in ran.stderr.decode()
         assert "hadoop fs -rm -r" in ran.stderr.decode()
@@ -196,7 +198,7 @@ def test_old_output_is_refused_before_anything_is_submitted(cluster: HadoopClust
 
 
 def test_missing_input_is_refused_before_anything_is_submitted(cluster: HadoopCluster) -> None:
-    for path in ("hdfs:///in/nothing", "data/nothing.ldjson", "hdfs:///in/nothing/*.gz"):
+    for path in (f"hdfs://{RUN}/in/nothing", "data/nothing.ldjson", f"hdfs://{RUN}/in/nothing/*.gz"):
         ran = run_job(cluster, *JOB, path)
         assert ran.returncode == 2
         assert f"input {path} does not exist" in ran.stderr.decode()
@@ -204,19 +206,19 @@ def test_missing_input_is_refused_before_anything_is_submitted(cluster: HadoopCl
 
 def test_too_many_failures_leave_the_output_without_success(cluster: HadoopCluster) -> None:
     ran = run_job(
-        cluster, *JOB, "data/input.ldjson", *("--max_failure_ratio", "0.01"), "--output-dir", "hdfs:///out/ratio"
+        cluster, *JOB, "data/input.ldjson", *("--max_failure_ratio", "0.01"), "--output-dir", f"hdfs://{RUN}/out/ratio"
     )
     assert ran.returncode == 3
-    assert names(cluster, "/out/ratio") == {"_FAILED", "part-00000"}
-    assert "--max_failure_ratio allows 0.01" in read(cluster, "/out/ratio/_FAILED").decode()
-    again = run_job(cluster, *JOB, "data/input.ldjson", "--output-dir", "hdfs:///out/ratio")
+    assert names(cluster, f"{RUN}/out/ratio") == {"_FAILED", "part-00000"}
+    assert "--max_failure_ratio allows 0.01" in read(cluster, f"{RUN}/out/ratio/_FAILED").decode()
+    again = run_job(cluster, *JOB, "data/input.ldjson", "--output-dir", f"hdfs://{RUN}/out/ratio")
     assert again.returncode == 2
     assert "1 part files of a job that failed; its _FAILED says why" in again.stderr.decode()
 
 
 def test_ctrl_c_ends_the_application(cluster: HadoopCluster) -> None:
-    source = put(cluster, "/in/interrupted", (GOOD + b"\n") * 1_000_000)
-    job = start_job(cluster, *JOB, source, "--preflight", "0", "--output-dir", "hdfs:///out/interrupted")
+    source = put(cluster, f"{RUN}/in/interrupted", (GOOD + b"\n") * 1_000_000)
+    job = start_job(cluster, *JOB, source, "--preflight", "0", "--output-dir", f"hdfs://{RUN}/out/interrupted")
     assert job.stderr is not None
     told = b""
     while b"map 0% reduce 0%" not in told:
@@ -230,4 +232,4 @@ def test_ctrl_c_ends_the_application(cluster: HadoopCluster) -> None:
     assert application is not None
     state = cluster.run("yarn", "application", "-status", application[1]).stdout
     assert re.search(r"Final-State : KILLED", state), state
-    assert "_SUCCESS" not in names(cluster, "/out/interrupted")
+    assert "_SUCCESS" not in names(cluster, f"{RUN}/out/interrupted")
