@@ -12,12 +12,18 @@ from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["AttemptLogs", "attempt_logs", "stderr_lines"]
+__all__ = ["AttemptLogs", "attempt_logs", "failed_attempt", "stderr_lines"]
 
 _CONTAINER = re.compile(r"^Container: \S+ on (\S+?)_\d+$")
 _LOG_TYPE = re.compile(r"^LogType:(\S+)$")
 _SPLIT = re.compile(r"Processing split: (.+)$")
+_JAVA = re.compile(r"Exception running child : (.*)$")
+_DATED = re.compile(r"\d{4}-\d\d-\d\d ")
 SECONDS_BETWEEN = 0.5
+# More than a job has task attempts.
+EVENTS = "1000000"
+# Lines of Java's stack that are kept.
+JAVA_LINES = 30
 # What log4j says to standard error of a container where nobody has configured it, and nothing else is there.
 _NOISE = ("log4j:", "SLF4J:")
 
@@ -29,6 +35,21 @@ class AttemptLogs(NamedTuple):
     split: str | None
     stderr: list[str]
     reason: str | None = None
+    java: str = ""
+
+
+def failed_attempt(mapred: str | None, job: str | None, patience: float) -> str | None:
+    """The attempt whose failure came last; a client that waits for a job does not hear of those at its very end."""
+    if mapred is None or job is None:
+        return None
+    try:
+        done = subprocess.run(  # noqa: S603  # Hadoop's own command
+            [mapred, "job", "-events", job, "0", EVENTS], capture_output=True, check=False, timeout=patience
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    failed = re.findall(r"^(?:TIP)?FAILED (attempt_\S+)", done.stdout.decode("utf-8", "replace"), re.MULTILINE)
+    return failed[-1] if failed else None
 
 
 def attempt_logs(
@@ -88,9 +109,10 @@ def stderr_lines(yarn: str | None, application: str, patience: float) -> Generat
 
 
 def _parsed(lines: Iterable[str]) -> AttemptLogs:
-    host = split = log_type = None
+    host = log_type = None
     contents = False
     stderr: list[str] = []
+    syslog: list[str] = []
     for line in lines:
         if found := _CONTAINER.match(line):
             host = host or found[1]
@@ -102,9 +124,22 @@ def _parsed(lines: Iterable[str]) -> AttemptLogs:
             contents = True
         elif contents and log_type == "stderr":
             stderr.append(line)
-        elif contents and log_type == "syslog" and (found := _SPLIT.search(line)):
-            split = found[1]
-    return AttemptLogs(host, split, _trimmed(stderr))
+        elif contents and log_type == "syslog":
+            syslog.append(line)
+    return _known(host, stderr, syslog)
+
+
+def _known(host: str | None, stderr: list[str], syslog: list[str]) -> AttemptLogs:
+    split = next((found[1] for line in syslog if (found := _SPLIT.search(line))), None)
+    java: list[str] = []
+    for line in syslog:
+        if found := _JAVA.search(line):
+            java = [f"Error: {found[1]}"]
+        elif java and not _DATED.match(line):
+            java.append(line)
+        elif java:
+            break
+    return AttemptLogs(host, split, _trimmed(stderr), java="\n".join(java[:JAVA_LINES]))
 
 
 def _from_folders(attempt: str, folders: Iterable[Path]) -> AttemptLogs | None:
@@ -118,9 +153,8 @@ def _from_folders(attempt: str, folders: Iterable[Path]) -> AttemptLogs | None:
             if container is not None and (container / "stderr").exists():
                 told = (container / "stderr").read_text("utf-8", "replace").splitlines()
                 task = container / "syslog"
-                said = task.read_text("utf-8", "replace") if task.exists() else ""
-                split = re.search(r"Processing split: (.+)", said)
-                return AttemptLogs(None, split[1] if split else None, _trimmed(told))
+                said = task.read_text("utf-8", "replace").splitlines() if task.exists() else []
+                return _known(None, told, said)
     return None
 
 

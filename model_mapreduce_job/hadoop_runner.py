@@ -25,7 +25,7 @@ from mrjob.logs.step import _interpret_hadoop_jar_command_stderr, _is_counter_lo
 from mrjob.parse import is_uri
 
 from model_mapreduce_job.command_line import CommandLineError
-from model_mapreduce_job.container_logs import AttemptLogs, attempt_logs, stderr_lines
+from model_mapreduce_job.container_logs import AttemptLogs, attempt_logs, failed_attempt, stderr_lines
 from model_mapreduce_job.examples import parse_example
 from model_mapreduce_job.local_input import check_local_input, files_below, matching_paths
 from model_mapreduce_job.shipping import ENVIRONMENTS, check_environment, environment_archive, shipped_options
@@ -402,20 +402,27 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
                         return
 
     def exit_code(self) -> int | None:
-        """What the last failed task ended with; None where Java does not say."""
-        java = "\n".join(self._java())
-        found = re.findall(r"subprocess failed with code (\d+)", java)
-        if not found and _DAMAGED.search(java):
+        """The job's, from what its last failed task ended with; None where that says nothing. For after
+        ``failure_report``."""
+        if _DAMAGED.search("\n".join(self._java())):
             return 3  # as a task of ours ends with on a damaged file; here it is Java that reads
+        return self._task_code()
+
+    def _task_code(self) -> int | None:
+        found = re.findall(r"subprocess failed with code (\d+)", "\n".join(self._java()))
         return int(found[-1]) if found else None
 
     def failure_report(self) -> str:
         """What is known of the job's failure: the task's own words, host, input and exit code first, Java's last."""
         rows = []
-        if self._failed_attempts:
-            attempt = self._failed_attempts[-1][0]
-            logs = attempt_logs(self._tool("mapred"), self._job, attempt, self._log_folders(), LOG_SECONDS)
-            rows += _told_by(attempt, logs, self.exit_code())
+        mapred = self._tool("mapred")
+        heard = self._failed_attempts[-1][0] if self._failed_attempts else None
+        attempt = failed_attempt(mapred, self._job, PATIENCE) or heard
+        if attempt is not None:
+            logs = attempt_logs(mapred, self._job, attempt, self._log_folders(), LOG_SECONDS)
+            if logs.java:
+                self._failed_attempts.append((attempt, logs.java))
+            rows += _told_by(attempt, logs, self._task_code())
         elif not self._submitted:
             rows.append("the job was not submitted; Hadoop's client said why.")
         rows += ["Java's side of it:", *(f"  {line}" for text in self._java() for line in text.splitlines())]

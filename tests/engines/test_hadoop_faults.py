@@ -28,6 +28,8 @@ from tests.engines.hadoop_jobs import (
 )
 from tests.model_mapreduce_job_tests.jobs import IRIS
 
+# What fails in every attempt takes no longer to show it.
+ONCE = ("-D", "mapreduce.map.maxattempts=1")
 RECORDS = 20_000
 STRUCK = 12_000
 
@@ -106,11 +108,12 @@ def test_data_node_killed(faulty: FaultyJob) -> None:
         faulty.cluster.start("datanode1")
 
 
+@pytest.mark.disruptive  # it needs room for a second attempt
 def test_slow_task_is_overtaken_by_a_second_attempt(faulty: FaultyJob) -> None:
     for number in range(1, 4):
         put(faulty.cluster, f"{faulty.source}/part-{number}", b"")
     faulty.start(
-        {"do": "wait", "seconds": 250},
+        {"do": "wait", "seconds": 1000},
         *("-D", "mapreduce.map.speculative=true"),
         *("-D", "mapreduce.job.speculative.slowtaskthreshold=0.1"),
     )
@@ -119,6 +122,7 @@ def test_slow_task_is_overtaken_by_a_second_attempt(faulty: FaultyJob) -> None:
     assert " failed" not in told.replace("0 failed", ""), "the slow attempt was ended, it has not failed"
 
 
+@pytest.mark.disruptive  # of the memory
 def test_task_out_of_memory(faulty: FaultyJob) -> None:
     faulty.start({"do": "grow"})
     told = faulty.succeed()
@@ -146,7 +150,7 @@ def test_record_that_crashes_the_interpreter_isolated(faulty: FaultyJob) -> None
 
 
 def test_record_that_crashes_the_interpreter_is_named(faulty: FaultyJob) -> None:
-    faulty.start({"do": "crash", "always": True})
+    faulty.start({"do": "crash", "always": True}, "-D", "mapreduce.map.maxattempts=2")
     told = faulty.finish(code=4)
     assert "SIGSEGV" in told
     assert f'"n": {STRUCK}' in told
@@ -157,7 +161,7 @@ def test_record_that_crashes_the_interpreter_is_named(faulty: FaultyJob) -> None
 def test_traceback_comes_first_and_java_after(cluster: HadoopCluster) -> None:
     job = start_job(
         cluster,
-        *("--no-conf", "--python-bin", "/usr/bin/python3", *IRIS, "data/input.ldjson"),
+        *("--no-conf", "--python-bin", "/usr/bin/python3", *IRIS, "data/input.ldjson", *ONCE),
         *("--output-dir", f"hdfs://{RUN}/out/no_environment"),
     )
     ran = finish(job)
@@ -169,3 +173,15 @@ def test_traceback_comes_first_and_java_after(cluster: HadoopCluster) -> None:
     assert report.index("ModuleNotFoundError") < report.index("Java's side") < report.index("PipeMapRed")
     assert "PipeMapRed" not in told[: told.index("TaskFailedError")]
     assert names(cluster, f"{RUN}/out/no_environment") <= {"_FAILED"}
+
+
+def test_ctrl_c_ends_the_application(faulty: FaultyJob) -> None:
+    faulty.start({"do": "wait", "seconds": 600})
+    wait_for(faulty.mark)
+    faulty.job.send_signal(signal.SIGINT)
+    told = faulty.finish(code=130)
+    application = re.search(r"Ending (application_\S+)\.\.\.", told)
+    assert application is not None
+    state = faulty.cluster.run("yarn", "application", "-status", application[1]).stdout
+    assert re.search(r"Final-State : KILLED", state), state
+    assert not {"_SUCCESS", "part-00000"} & names(faulty.cluster, faulty.output)

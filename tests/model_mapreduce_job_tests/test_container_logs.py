@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from model_mapreduce_job.container_logs import attempt_logs, stderr_lines
+from model_mapreduce_job.container_logs import attempt_logs, failed_attempt, stderr_lines
 
 ATTEMPT = "attempt_1795271713920_0003_m_000000_3"
 TOLD = f"""\
@@ -28,6 +28,9 @@ Container: container_1795271713920_0003_01_000005 on node7.example.org_45454
 LogType:syslog
 LogContents:
 2026-11-21 14:42:00,000 INFO [main] org.apache.hadoop.mapred.MapTask: Processing split: hdfs://nn:9000/in/part-0:0+12
+2026-11-21 14:42:01,000 WARN [main] org.apache.hadoop.mapred.YarnChild: Exception running child : java.io.IOException: a
+	at org.apache.Some.where(Some.java:1)
+2026-11-21 14:42:01,000 INFO [main] org.apache.hadoop.mapred.Task: Runnning cleanup for the task
 End of LogType:syslog
 {ATTEMPT}
 """
@@ -45,6 +48,7 @@ def test_attempt_from_aggregated_logs(tmp_path: Path) -> None:
     logs = attempt_logs(command(tmp_path, "mapred", TOLD), "job_1795271713920_0003", ATTEMPT, [], 5)
     assert logs.host == "node7.example.org"
     assert logs.split == "hdfs://nn:9000/in/part-0:0+12"
+    assert logs.java == "Error: java.io.IOException: a\n\tat org.apache.Some.where(Some.java:1)"
     assert logs.stderr == ["Traceback (most recent call last):", "LogContents: of a model", "ValueError: no"]
 
 
@@ -60,7 +64,16 @@ def test_attempt_from_folders_of_logs(tmp_path: Path) -> None:
         f"INFO Assigned container container_1795271713920_0003_01_000001 to {ATTEMPT}\n"
     )
     logs = attempt_logs(None, None, ATTEMPT, [tmp_path / "nothing", tmp_path], 5)
-    assert logs == (None, "hdfs://nn/part-1:0+12", ["error 1"], None)
+    assert logs == (None, "hdfs://nn/part-1:0+12", ["error 1"], None, "")
+
+
+def test_attempt_that_failed_last(tmp_path: Path) -> None:
+    events = (
+        f"Number of events (from 0) are: 3\nFAILED {ATTEMPT[:-1]}2 n:1/x\nTIPFAILED {ATTEMPT} n:1/x\nKILLED a_1 n:1\n"
+    )
+    assert failed_attempt(command(tmp_path, "mapred", events), "job_1795271713920_10003", 5) == ATTEMPT
+    assert failed_attempt(command(tmp_path, "mapred", ""), "job_1795271713920_10003", 5) is None
+    assert failed_attempt(None, "job_1795271713920_10003", 5) is None
 
 
 @pytest.mark.parametrize("mapred", [None, "/no/such/mapred"])
