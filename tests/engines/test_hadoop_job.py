@@ -174,7 +174,7 @@ def test_a_node_needs_nothing_but_the_archive(cluster: HadoopCluster) -> None:
         ran = run_job(cluster, *documented)
         assert ran.returncode == 0, ran.stderr.decode()
         assert lines_of(ran.stdout) == lines_of((GOLDEN / "input.pairs").read_bytes())
-        without = run_job(cluster, *CODE_ONLY, *IRIS, "data/input.ldjson")
+        without = run_job(cluster, *CODE_ONLY, *IRIS, "data/input.ldjson", "-D", "mapreduce.map.maxattempts=1")
         assert without.returncode == 1, "the nodes do have an environment"
     finally:
         for node in nodes:
