@@ -15,10 +15,11 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from io import BufferedReader
+from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from mrjob.hadoop import HadoopJobRunner
 from mrjob.logs.step import _interpret_hadoop_jar_command_stderr, _is_counter_log4j_record
@@ -30,7 +31,7 @@ from model_mapreduce_job.examples import parse_example
 from model_mapreduce_job.local_input import check_local_input, files_below, matching_paths
 from model_mapreduce_job.shipping import ENVIRONMENTS, check_environment, environment_archive, shipped_options
 from model_scoring.errors import ScoringError
-from model_scoring.formats.lines import BLOCK_BYTES, decompressed, read_blocks
+from model_scoring.formats.lines import decompressed, read_blocks, split_blocks
 from model_scoring.settings import Settings
 
 __all__ = ["HadoopRunner"]
@@ -182,33 +183,21 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
         for path in self._get_input_paths():
             if not is_uri(path):
                 yield from ((file, read_blocks(file)) for file in files_below(path))
-        for path in list(filter(self._is_input, self._listed))[:FIRST_FILES]:
-            yield path, self._fetch(path)
-
-    def _is_input(self, path: str) -> bool:
-        if not self._listed[path] or path == self._published():
-            return False
         # Hadoop leaves out names below the folder that was named, not those above it.
         above = max((named.rstrip("/").count("/") for named in self._input_paths if is_uri(named)), default=0)
-        return not any(name.startswith(("_", ".")) for name in path.split("/")[above:])
+        files = (path for path, size in self._listed.items() if size and self._is_input(path, above))
+        for path in islice(files, FIRST_FILES):
+            yield path, self._fetch(path)
+
+    def _is_input(self, path: str, above: int) -> bool:
+        hidden = any(name.startswith(("_", ".")) for name in path.split("/")[above:])
+        return not hidden and path != self._published()
 
     def _fetch(self, path: str) -> Iterator[bytes]:
-        with tempfile.TemporaryFile() as complaints:  # not a pipe: nobody reads it while the other is read
-            process = subprocess.Popen(  # noqa: S603  # Hadoop's own command
-                [*self.get_hadoop_bin(), "fs", "-cat", path], stdout=subprocess.PIPE, stderr=complaints
-            )
-            assert isinstance(process.stdout, BufferedReader)
-            try:
-                # Asked first: what could not be read must not be taken for a file that is cut off.
-                if not process.stdout.peek(1):
-                    _check_ended(process, complaints, path)
-                    return
-                yield from decompressed(process.stdout, path)
-                _check_ended(process, complaints, path)
-            finally:
-                process.kill()
-                process.stdout.close()
-                process.wait()
+        with self._reading(path, "-cat", path) as stream:
+            # Asked first: what could not be read must not be taken for a file that is cut off.
+            if stream.peek(1):
+                yield from decompressed(stream, path)
 
     # --- shipping
 
@@ -380,17 +369,9 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
 
     def cat_output(self) -> Iterator[bytes]:
         """The output in blocks, part after part in order, decompressed."""
-        command = [*self.get_hadoop_bin(), "fs", "-text", posixpath.join(str(self._output_dir), "part-*")]
-        with tempfile.TemporaryFile() as complaints:
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints)  # noqa: S603  # as above
-            try:
-                assert process.stdout is not None
-                while block := process.stdout.read(BLOCK_BYTES):
-                    yield block
-                _check_ended(process, complaints, f"the output in {self._output_dir}")
-            finally:
-                process.kill()
-                process.wait()
+        parts = posixpath.join(str(self._output_dir), "part-*")
+        with self._reading(f"the output in {self._output_dir}", "-text", parts) as stream:
+            yield from split_blocks(stream)
 
     def fetch_examples(self, wanted: int) -> None:
         """Fills ``examples`` with the first failure of each kind, from the containers' logs, as far as they are had."""
@@ -401,37 +382,28 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
                     if len(self.examples) >= wanted:
                         return
 
-    def exit_code(self) -> int | None:
-        """The job's, from what its last failed task ended with; None where that says nothing. For after
-        ``failure_report``."""
-        if _DAMAGED.search("\n".join(self._java())):
-            return 3  # as a task of ours ends with on a damaged file; here it is Java that reads
-        return self._task_code()
-
-    def _task_code(self) -> int | None:
-        found = re.findall(r"subprocess failed with code (\d+)", "\n".join(self._java()))
-        return int(found[-1]) if found else None
-
-    def failure_report(self) -> str:
-        """What is known of the job's failure: the task's own words, host, input and exit code first, Java's last."""
+    def failure_report(self) -> tuple[str, int | None]:
+        """What is known of the job's failure (the task's own words, host, input and exit code first, Java's last), and
+        the exit code that it stands for, None where nothing says so."""
         rows = []
         mapred = self._tool("mapred")
-        heard = self._failed_attempts[-1][0] if self._failed_attempts else None
+        heard, told = self._failed_attempts[-1] if self._failed_attempts else (None, "")
         attempt = failed_attempt(mapred, self._job, PATIENCE) or heard
+        logs = None
         if attempt is not None:
             logs = attempt_logs(mapred, self._job, attempt, self._log_folders(), LOG_SECONDS)
-            if logs.java:
-                self._failed_attempts.append((attempt, logs.java))
-            rows += _told_by(attempt, logs, self._task_code())
+        java = "\n".join([logs.java if logs and logs.java else told, *self._last_words]).strip("\n")
+        codes = re.findall(r"subprocess failed with code (\d+)", java)
+        code = int(codes[-1]) if codes else None
+        if attempt is not None and logs is not None:
+            rows += _told_by(attempt, logs, code)
         elif not self._submitted:
             rows.append("the job was not submitted; Hadoop's client said why.")
-        rows += ["Java's side of it:", *(f"  {line}" for text in self._java() for line in text.splitlines())]
+        rows += ["Java's side of it:", *(f"  {line}" for line in java.splitlines())]
         if self._submitted:
             rows.append(f"All logs: yarn logs -applicationId {self._applications[-1]}")
-        return "\n".join(rows)
-
-    def _java(self) -> list[str]:
-        return [*(told for _, told in self._failed_attempts[-1:]), *self._last_words]
+        # A damaged file ends a task of ours with 3; here it is Java that reads.
+        return "\n".join(rows), 3 if _DAMAGED.search(java) else code
 
     def _log_folders(self) -> list[Path]:
         return [Path(path) for path in self._hadoop_log_dirs() if not is_uri(path)]
@@ -446,6 +418,24 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
         command = [*self.get_hadoop_bin(), *args]
         log.debug("> %s", command)
         return subprocess.run(command, input=stdin, capture_output=True, check=False)  # noqa: S603  # Hadoop's own
+
+    @contextmanager
+    def _reading(self, what: str, *args: str) -> Iterator[BufferedReader]:
+        """What ``hadoop fs`` writes; raises ``HadoopError`` where the command has failed when it has been read."""
+        command = [*self.get_hadoop_bin(), "fs", *args]
+        with tempfile.TemporaryFile() as complaints:  # not a pipe: nobody reads it while the other is read
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints)  # noqa: S603  # as above
+            assert isinstance(process.stdout, BufferedReader)
+            try:
+                yield process.stdout
+                if process.wait():
+                    complaints.seek(0)
+                    told = complaints.read().decode("utf-8", "replace").strip()
+                    raise HadoopError(f"{what} could not be read: {told or f'exit code {process.returncode}'}")
+            finally:
+                process.kill()
+                process.stdout.close()
+                process.wait()
 
     def _checked(self, *args: str) -> None:
         done = self._hadoop(*args)
@@ -466,14 +456,6 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
             return subprocess.run([tool, *args], capture_output=True, check=False, timeout=PATIENCE)  # noqa: S603  # as above
         except subprocess.TimeoutExpired:
             return None
-
-
-def _check_ended(process: subprocess.Popen[bytes], complaints: IO[bytes], what: str) -> None:
-    """Raises ``HadoopError`` with what the process has said, where it has not ended well."""
-    if process.wait():
-        complaints.seek(0)
-        told = complaints.read().decode("utf-8", "replace").strip()
-        raise HadoopError(f"{what} could not be read: {told or f'exit code {process.returncode}'}")
 
 
 def _told_by(attempt: str, logs: AttemptLogs, exit_code: int | None) -> list[str]:

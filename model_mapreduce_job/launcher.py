@@ -73,10 +73,10 @@ def _run(runner: MRJobRunner) -> None:
         runner.run()
     except StepFailedException as error:
         code = re.search(r"(?:exit (?:code|status)|failed with code) (-?\d+)", str(error))
-        number = int(code[1]) if code else 1
+        number = int(code[1]) if code else None
         told = f"{error}. What its tasks wrote is above." if isinstance(runner, LocalInputRunner) else str(error)
         if isinstance(runner, HadoopRunner):
-            told, number = runner.failure_report(), runner.exit_code() or 1
+            told, number = runner.failure_report()
             runner.abandon(told)
         raise TaskFailedError(told, number if number in (3, 4) else 1) from error
 
