@@ -112,10 +112,12 @@ def test_data_node_killed(faulty: FaultyJob) -> None:
 def test_slow_task_is_overtaken_by_a_second_attempt(faulty: FaultyJob) -> None:
     for number in range(1, 4):
         put(faulty.cluster, f"{faulty.source}/part-{number}", b"")
+    # So many that much is still to be read: a task with all its input in the pipe counts as nearly done, not as slow.
     faulty.start(
         {"do": "wait", "seconds": 1000},
         *("-D", "mapreduce.map.speculative=true"),
         *("-D", "mapreduce.job.speculative.slowtaskthreshold=0.1"),
+        records=600_000,
     )
     told = faulty.succeed()
     assert wait_for(faulty.mark)["attempt"].endswith("_0")

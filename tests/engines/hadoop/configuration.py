@@ -198,6 +198,8 @@ log4j.appender.console.layout=org.apache.log4j.PatternLayout
 log4j.appender.console.layout.ConversionPattern=%d{ISO8601} %p %c{2}: %m%n
 # The jars come without native libraries, and each command would say so.
 log4j.logger.org.apache.hadoop.util.NativeCodeLoader=ERROR
+# Each question whether a daemon is ready would be a line.
+log4j.logger.http.requests=WARN
 """
 
 
