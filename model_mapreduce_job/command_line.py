@@ -33,6 +33,8 @@ COMMANDS = ("model-mapreduce-job", "__main__.py")
 # Runners whose tasks cost money or a queue's place; there the launcher tries some records first.
 CLUSTER_RUNNERS = ("hadoop", "emr", "dataproc", "spark")
 PREFLIGHT_RECORDS = 1000
+# Files of a cluster's storage that are looked into for them: each may take a second.
+FIRST_FILES = 5
 
 
 class CommandLineError(ScoringError):

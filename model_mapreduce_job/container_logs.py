@@ -20,6 +20,8 @@ _SPLIT = re.compile(r"Processing split: (.+)$")
 _JAVA = re.compile(r"Exception running child : (.*)$")
 _DATED = re.compile(r"\d{4}-\d\d-\d\d ")
 SECONDS_BETWEEN = 0.5
+# Seconds for containers' logs to be aggregated; a cluster that does not do it says nothing else.
+LOG_SECONDS = 20
 # More than a job has task attempts.
 EVENTS = "1000000"
 # Lines of Java's stack that are kept.

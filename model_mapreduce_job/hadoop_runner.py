@@ -24,12 +24,15 @@ from typing import Any
 from mrjob.hadoop import HadoopJobRunner
 from mrjob.logs.step import _interpret_hadoop_jar_command_stderr, _is_counter_log4j_record
 from mrjob.parse import is_uri
+from mrjob.step import StepFailedException
 
-from model_mapreduce_job.command_line import CommandLineError
-from model_mapreduce_job.container_logs import AttemptLogs, attempt_logs, failed_attempt, stderr_lines
+from model_mapreduce_job.command_line import FIRST_FILES, CommandLineError
+from model_mapreduce_job.container_logs import LOG_SECONDS, attempt_logs, failed_attempt, stderr_lines
 from model_mapreduce_job.examples import parse_example
-from model_mapreduce_job.local_input import check_local_input, files_below, matching_paths
+from model_mapreduce_job.local_input import check_local_input, files_below, left_out, matching_paths
+from model_mapreduce_job.output_folder import refuse_output
 from model_mapreduce_job.shipping import ENVIRONMENTS, check_environment, environment_archive, shipped_options
+from model_mapreduce_job.task_failure import exit_code, java_side, told_by
 from model_scoring.errors import ScoringError
 from model_scoring.formats.lines import decompressed, read_blocks, split_blocks
 from model_scoring.settings import Settings
@@ -46,20 +49,8 @@ _SUBMITTED = re.compile(r"^Submitted application (\S+)")
 _RUNNING = re.compile(r"^Running job: (\S+)")
 _ATTEMPT_FAILED = re.compile(r"^Task Id *: *(attempt_\S+), Status *: FAILED")
 _END_OF_FAILED_JOB = re.compile(r"^(Job \S+ failed with state|Job not successful|Streaming Command Failed)")
-# What Java's decompressors say of a file that is cut off or damaged.
-_DAMAGED = re.compile(
-    r"Unexpected end of input stream|incorrect (data|header) check|invalid (block|code|stored|distance)|"
-    r"not a gzip file|(gzip|bz2?|BZip2) .*(corrupt|invalid)|crc error|bad block header|Stream is not BZip2",
-    re.IGNORECASE,
-)
-# Lines of a container's standard error that are shown; its traceback is at the end.
-SHOWN_LINES = 40
 # Seconds for a command that tidies up.
 PATIENCE = 60
-# Seconds for containers' logs to be aggregated; a cluster that does not do it says nothing else.
-LOG_SECONDS = 20
-# Files of the cluster that the preflight looks into: each costs a Java process.
-FIRST_FILES = 5
 
 
 class HadoopError(ScoringError):
@@ -68,6 +59,8 @@ class HadoopError(ScoringError):
 
 class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
     """Runs a job on the Hadoop cluster that the ``hadoop`` command of this machine knows."""
+
+    delivers_counts = True
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -165,18 +158,7 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
         if folder is None or folder in self._missing:
             return
         names = [posixpath.relpath(path, folder) for path in self._listed if path.startswith(f"{folder.rstrip('/')}/")]
-        parts = sum(posixpath.basename(name).startswith("part-") for name in names)
-        if "_SUCCESS" in names:
-            state = f"the whole output of a job that succeeded ({parts} part files)"
-        elif "_FAILED" in names:
-            state = f"{parts} part files of a job that failed; its _FAILED says why"
-        elif names:
-            state = f"{parts} part files and no _SUCCESS, so of a job that failed, was ended or is still running"
-        else:
-            state = "it is empty"
-        raise CommandLineError(
-            f"--output-dir {folder} exists: {state}. Name another folder, or remove it: hadoop fs -rm -r {folder}"
-        )
+        refuse_output(folder, names, f"hadoop fs -rm -r {folder}")
 
     def first_files(self) -> Iterator[tuple[str, Iterator[bytes]]]:
         """The files of the input, those of this machine first, each with its bytes, decompressed."""
@@ -190,8 +172,7 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
             yield path, self._fetch(path)
 
     def _is_input(self, path: str, above: int) -> bool:
-        hidden = any(name.startswith(("_", ".")) for name in path.split("/")[above:])
-        return not hidden and path != self._published()
+        return not left_out(path.split("/")[above:]) and path != self._published()
 
     def _fetch(self, path: str) -> Iterator[bytes]:
         with self._reading(path, "-cat", path) as stream:
@@ -340,10 +321,16 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
     def _pick_error(self, log_interpretation: dict[str, Any], step_type: str) -> None:
         """Nothing: ``failure_report`` says it."""
 
+    def interrupted(self) -> None:
+        """Nothing: ``_run_hadoop`` has ended the application."""
+
     # --- after the job
 
-    def mark(self, name: str, text: str = "") -> None:
-        """Writes the file ``_SUCCESS`` or ``_FAILED`` into the output folder."""
+    def mark_succeeded(self) -> None:
+        """Writes ``_SUCCESS`` into the output folder."""
+        self._mark("_SUCCESS")
+
+    def _mark(self, name: str, text: str = "") -> None:
         place = posixpath.join(str(self._output_dir), name)
         done = self._hadoop("fs", "-put", "-", place, stdin=text.encode())
         if done.returncode:
@@ -352,7 +339,7 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
     def mark_failed(self, text: str) -> None:
         """Writes ``_FAILED``; the reason for it counts for more than a mark that cannot be written."""
         try:
-            self.mark("_FAILED", text)
+            self._mark("_FAILED", text)
         except HadoopError as error:
             log.warning("%s", error)
 
@@ -382,7 +369,7 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
                     if len(self.examples) >= wanted:
                         return
 
-    def failure_report(self) -> tuple[str, int | None]:
+    def failure_report(self, _error: StepFailedException) -> tuple[str, int | None]:
         """What is known of the job's failure (the task's own words, host, input and exit code first, Java's last), and
         the exit code that it stands for, None where nothing says so."""
         rows = []
@@ -393,17 +380,14 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
         if attempt is not None:
             logs = attempt_logs(mapred, self._job, attempt, self._log_folders(), LOG_SECONDS)
         java = "\n".join([logs.java if logs and logs.java else told, *self._last_words]).strip("\n")
-        codes = re.findall(r"subprocess failed with code (\d+)", java)
-        code = int(codes[-1]) if codes else None
         if attempt is not None and logs is not None:
-            rows += _told_by(attempt, logs, code)
+            rows += told_by(attempt, logs, java)
         elif not self._submitted:
             rows.append("the job was not submitted; Hadoop's client said why.")
-        rows += ["Java's side of it:", *(f"  {line}" for line in java.splitlines())]
+        rows += java_side(java)
         if self._submitted:
             rows.append(f"All logs: yarn logs -applicationId {self._applications[-1]}")
-        # A damaged file ends a task of ours with 3; here it is Java that reads.
-        return "\n".join(rows), 3 if _DAMAGED.search(java) else code
+        return "\n".join(rows), exit_code(java)
 
     def _log_folders(self) -> list[Path]:
         return [Path(path) for path in self._hadoop_log_dirs() if not is_uri(path)]
@@ -456,16 +440,3 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
             return subprocess.run([tool, *args], capture_output=True, check=False, timeout=PATIENCE)  # noqa: S603  # as above
         except subprocess.TimeoutExpired:
             return None
-
-
-def _told_by(attempt: str, logs: AttemptLogs, exit_code: int | None) -> list[str]:
-    code = "" if exit_code is None else f", exit code {exit_code}"
-    rows = [f"{attempt} failed on {logs.host or 'an unknown host'}{code}, reading {logs.split or 'an unknown input'}."]
-    if logs.stderr:
-        rows.append("What it wrote to standard error" + (", in the end:" if len(logs.stderr) > SHOWN_LINES else ":"))
-        rows += [f"  {line}" for line in logs.stderr[-SHOWN_LINES:]]
-    elif logs.reason:
-        rows.append(f"What it wrote to standard error is not to be had: {logs.reason}")
-    else:
-        rows.append("It wrote nothing to standard error: it was ended from outside, or its interpreter crashed.")
-    return rows

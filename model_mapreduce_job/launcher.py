@@ -5,10 +5,9 @@ counts add up, and ``_SUCCESS`` is written last.
 """
 
 import codecs
-import re
 import time
 from argparse import Namespace
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -18,21 +17,17 @@ from mrjob.step import StepFailedException
 
 from model_mapreduce_job.command_line import TaskFailedError
 from model_mapreduce_job.counters import FailureKinds
-from model_mapreduce_job.hadoop_runner import HadoopRunner
 from model_mapreduce_job.progress import progress_bar
-from model_mapreduce_job.runners import LocalInputRunner
+from model_mapreduce_job.runner_extras import RunnerExtras, cloud_errors, extras_of
 from model_mapreduce_job.summary import Summary
 from model_scoring.errors import LostRecordsError, ModelCrashedError, ModelError, RecordFailedError
 from model_scoring.formats.ldjson import read_lines
-from model_scoring.formats.lines import batch_lines, read_blocks
+from model_scoring.formats.lines import batch_lines
 from model_scoring.formats.partitions import with_partition_fields
 from model_scoring.isolation import is_crash
-from model_scoring.outcome import Failure, shorten
+from model_scoring.outcome import Failure, shown
 
 __all__ = ["launch"]
-
-# Runners that answer what the launcher asks of them; of mrjob's own it gets what those can do.
-OURS = (LocalInputRunner, HadoopRunner)
 
 
 def launch(job: Any, model: Any) -> None:
@@ -45,48 +40,46 @@ def launch(job: Any, model: Any) -> None:
     )
     started = time.monotonic()
     version = f"{model.major_version}.{model.minor_version}"
-    with job.make_runner() as runner:
-        if isinstance(runner, OURS):
-            runner.refuse_old_output()
+    with cloud_errors(job.options.runner), job.make_runner() as runner:
+        extras = extras_of(runner)
+        extras.refuse_old_output()
         _remove_old_summary(job.options.summary_file)
         if job.options.preflight:
-            _preflight(job, model, runner)
+            _preflight(job, model, extras)
         with progress_bar(runner, job.stderr):
-            _run(runner)
+            _run(runner, extras)
         summary = Summary(model.qualified_name, version, time.monotonic() - started)
         summary.add_counters(_counters(runner))
         if job.counts_add_up():
-            _check_sums(summary, runner, with_engine=job.lines_are_records())
+            _check_sums(summary, extras, with_engine=job.lines_are_records())
         if job._should_cat_output():
             for block in runner.cat_output():
                 job.stdout.write(block)
             job.stdout.flush()
-        if isinstance(runner, HadoopRunner) and not job.options.quiet:
-            runner.fetch_examples(len(summary.failures_by_kind))
-        summary.examples = getattr(runner, "examples", {})
+        if not job.options.quiet:
+            extras.fetch_examples(len(summary.failures_by_kind))
+        summary.examples = extras.examples
         summary.seconds = time.monotonic() - started
-        _finish(job, runner, summary)
+        _finish(job, extras, summary)
 
 
-def _run(runner: MRJobRunner) -> None:
+def _run(runner: MRJobRunner, extras: RunnerExtras) -> None:
     try:
         runner.run()
     except StepFailedException as error:
-        code = re.search(r"(?:exit (?:code|status)|failed with code) (-?\d+)", str(error))
-        number = int(code[1]) if code else None
-        told = f"{error}. What its tasks wrote is above." if isinstance(runner, LocalInputRunner) else str(error)
-        if isinstance(runner, HadoopRunner):
-            told, number = runner.failure_report()
-            runner.abandon(told)
-        raise TaskFailedError(told, number if number in (3, 4) else 1) from error
+        told, code = extras.failure_report(error)
+        extras.abandon(told)
+        raise TaskFailedError(told, code if code in (3, 4) else 1) from error
+    except KeyboardInterrupt:
+        extras.interrupted()
+        raise
 
 
-def _check_sums(summary: Summary, runner: MRJobRunner, *, with_engine: bool) -> None:
+def _check_sums(summary: Summary, extras: RunnerExtras, *, with_engine: bool) -> None:
     try:
-        summary.check_sums(must_be_known=isinstance(runner, OURS), with_engine=with_engine)
+        summary.check_sums(must_be_known=extras.delivers_counts, with_engine=with_engine)
     except LostRecordsError as error:
-        if isinstance(runner, HadoopRunner):
-            runner.mark_failed(f"{error}\n")
+        extras.mark_failed(f"{error}\n")
         raise
 
 
@@ -97,16 +90,15 @@ def _counters(runner: MRJobRunner) -> list[dict[str, dict[str, int]]]:
         return []
 
 
-def _finish(job: Any, runner: MRJobRunner, summary: Summary) -> None:
+def _finish(job: Any, extras: RunnerExtras, summary: Summary) -> None:
     error = summary.verdict(job.options.max_failure_ratio)
     if not job.options.quiet:
         job.stderr.write(f"\n{summary.as_text()}\n".encode())
         job.stderr.flush()
-    if job.options.output_dir and isinstance(runner, OURS):
-        if error is None:
-            runner.mark("_SUCCESS")
-        elif isinstance(runner, HadoopRunner):
-            runner.mark_failed(f"{error}\n")
+    if job.options.output_dir and error is None:
+        extras.mark_succeeded()
+    elif job.options.output_dir:
+        extras.mark_failed(f"{error}\n")
     if job.options.summary_file:
         summary.write(job.options.summary_file, "succeeded" if error is None else type(error).__name__)
     if error is not None:
@@ -122,11 +114,9 @@ def _remove_old_summary(path: str | None) -> None:
 # --- preflight
 
 
-def _preflight(job: Any, model: Any, runner: MRJobRunner) -> None:
+def _preflight(job: Any, model: Any, extras: RunnerExtras) -> None:
     """Scores the first records of the input here, before anything is submitted."""
-    if not isinstance(runner, HadoopRunner):  # it has looked already
-        runner._check_input_paths()
-    read = read_lines(_first_lines(job, runner))
+    read = read_lines(_first_lines(job, extras))
     # A record that ends the model's process must not take the launcher along.
     with job.make_scorer(Namespace(**{**vars(job.options), "isolate": True})) as scorer:
         _, failures = scorer.score_batch(read.items)
@@ -136,20 +126,16 @@ def _preflight(job: Any, model: Any, runner: MRJobRunner) -> None:
         job.stderr.flush()
     crashed = [place for place, failure in failures.items() if is_crash(failure)]
     if crashed and not job.options.isolate:
-        raise ModelCrashedError("the input", _shown(read.texts[crashed[0]]), failures[crashed[0]].message)
+        raise ModelCrashedError("the input", shown(read.texts[crashed[0]]), failures[crashed[0]].message)
     if found and job.options.on_failure == "stop":
         first = failures[min(failures)]
         text = first.record if isinstance(first.record, bytes) else read.texts[min(failures)]
-        raise RecordFailedError("the input", _shown(text), first.reason)
+        raise RecordFailedError("the input", shown(text), first.reason)
     if found and len(found) == len(read.items) and job.options.max_failure_ratio is None:
         raise ModelError(
             f"preflight: none of the first {len(found):,} records could be predicted ({_kinds(model, found)}). "
             f"Nothing was submitted."
         )
-
-
-def _shown(text: bytes) -> str:
-    return shorten(text.decode("utf-8", "backslashreplace"))
 
 
 def _kinds(model: Any, failures: list[Failure]) -> str:
@@ -158,16 +144,10 @@ def _kinds(model: Any, failures: list[Failure]) -> str:
     return "; ".join(f"{kind}: {message}" for kind, message in first.items())
 
 
-def _first_lines(job: Any, runner: MRJobRunner) -> list[bytes]:
+def _first_lines(job: Any, extras: RunnerExtras) -> list[bytes]:
     wanted = job.options.preflight
-    files = runner.first_files() if isinstance(runner, OURS) else _remote_files(runner)
     batches: Iterable[tuple[str, list[bytes]]]
-    batches = ((path, lines) for path, blocks in files for lines in batch_lines(blocks, wanted))
+    batches = ((path, lines) for path, blocks in extras.first_files() for lines in batch_lines(blocks, wanted))
     if job.options.partition_fields:
         batches = with_partition_fields(batches)
     return list(islice(chain.from_iterable(lines for _, lines in batches), wanted))
-
-
-def _remote_files(runner: MRJobRunner) -> Iterator[tuple[str, Iterable[bytes]]]:
-    for path in runner._get_input_paths():
-        yield path, read_blocks(path) if Path(path).is_file() else filter(None, runner.fs.cat(path))

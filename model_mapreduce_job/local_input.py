@@ -2,12 +2,14 @@
 
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from mrjob.parse import is_uri
 
 from model_mapreduce_job.command_line import CommandLineError
 
-__all__ = ["check_local_input", "files_below", "matching_paths"]
+__all__ = ["check_local_input", "files_below", "left_out", "matching_paths", "single_files"]
 
 # Text that would be scored as one long bad record.
 UNKNOWN_COMPRESSION = (".xz", ".zst", ".lzo", ".lz4", ".z", ".zip", ".snappy")
@@ -26,10 +28,28 @@ def files_below(path: str) -> Iterator[str]:
             yield str(Path(match).absolute())
             continue
         for folder, folders, files in os.walk(match, followlinks=True):
-            folders[:] = sorted(name for name in folders if not name.startswith(("_", ".")))
+            folders[:] = sorted(name for name in folders if not left_out([name]))
             for name in sorted(files):
-                if not name.startswith(("_", ".")):
+                if not left_out([name]):
                     yield str(Path(folder, name).absolute())
+
+
+def left_out(names: Iterable[str]) -> bool:
+    """Whether a file whose path below what was named has these parts is no input, by Hadoop's rule."""
+    return any(name.startswith(("_", ".")) for name in names)
+
+
+def single_files(paths: Iterable[str]) -> list[str]:
+    """The files that these paths name, those of this machine one by one, for a runner that uploads nothing else."""
+    found: list[str] = []
+    for path in paths:
+        if path == "-" or is_uri(path):
+            found.append(path)
+            continue
+        check_local_input(path)
+        # An empty folder is no record; without any path a runner would read standard input.
+        found += list(files_below(path)) or [os.devnull]
+    return found
 
 
 def check_local_input(path: str) -> None:

@@ -136,6 +136,10 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
             # The launcher's choice of settings is the tasks' choice, whatever a configuration file sets there.
             kwargs["cmdenv"] = {**(kwargs.get("cmdenv") or {}), LAUNCHER_SETTINGS: settings.name}
             kwargs["steps"] = list(map(with_whole_lines, kwargs["steps"]))
+        if self.options.runner == "emr":
+            from model_mapreduce_job.shipping import for_emr
+
+            kwargs = for_emr(kwargs)
         return kwargs
 
     def dirs(self) -> list[str]:

@@ -7,6 +7,7 @@ tasks print reaches the user; tasks on this machine are forked from the launcher
 """
 
 import os
+import re
 import shutil
 import sys
 import time
@@ -21,6 +22,7 @@ from mrjob.inline import InlineMRJobRunner
 from mrjob.local import LocalMRJobRunner, _TaskFailedException
 from mrjob.parse import parse_mr_job_stderr
 from mrjob.sim import SimMRJobRunner
+from mrjob.step import StepFailedException
 
 from model_mapreduce_job.command_line import CommandLineError
 from model_mapreduce_job.examples import parse_example
@@ -40,6 +42,8 @@ STDERR_LINES = 10_000
 
 class LocalInputRunner(SimMRJobRunner):  # type: ignore[misc]  # mrjob has no types
     """What both runners do differently from mrjob; what the launcher sets on them is set by ``prepare``."""
+
+    delivers_counts = True
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -110,10 +114,11 @@ class LocalInputRunner(SimMRJobRunner):  # type: ignore[misc]  # mrjob has no ty
     # --- output
 
     def refuse_old_output(self) -> None:
-        """Raises ``CommandLineError`` where the output folder is not empty.
+        """Raises ``CommandLineError`` where input is missing or the output folder is not empty.
 
         A part file of an earlier job among those of this one would double or replace records.
         """
+        self._check_input_paths()
         wanted = self._output_dir
         folder = Path((wanted or "").removeprefix("file://"))
         if not wanted or "://" in wanted.removeprefix("file://"):
@@ -123,9 +128,18 @@ class LocalInputRunner(SimMRJobRunner):  # type: ignore[misc]  # mrjob has no ty
         if folder.is_dir() and any(folder.iterdir()):
             raise CommandLineError(f"--output-dir {wanted} exists and is not empty. Remove it or name another folder.")
 
-    def mark(self, name: str) -> None:
+    def mark_succeeded(self) -> None:
         """Writes the empty file ``_SUCCESS`` into the output folder."""
-        Path(self.get_output_dir(), name).touch()
+        Path(self.get_output_dir(), "_SUCCESS").touch()
+
+    def mark_failed(self, text: str) -> None:
+        """Nothing: the folder has no ``_SUCCESS``, and whoever ran the job here has read why."""
+
+    def abandon(self, text: str) -> None:
+        """Nothing: ``_run`` has removed what there was."""
+
+    def interrupted(self) -> None:
+        """Nothing: tasks on this machine end with the launcher."""
 
     def _run(self) -> None:
         wanted: str | None = self._output_dir
@@ -154,6 +168,14 @@ class LocalInputRunner(SimMRJobRunner):  # type: ignore[misc]  # mrjob has no ty
                     yield block
 
     # --- what tasks say
+
+    def failure_report(self, error: StepFailedException) -> tuple[str, int | None]:
+        """That a task has failed, and its exit code; its own words have been passed on."""
+        code = re.search(r"exit code (-?\d+)", str(error))
+        return f"{error}. What its tasks wrote is above.", int(code[1]) if code else None
+
+    def fetch_examples(self, wanted: int) -> None:
+        """Nothing: the examples have come with what the tasks wrote."""
 
     def _parse_task_counters(self, task_type: str, step_num: int) -> None:
         for path in sorted(Path(self._step_dir(step_num), task_type).glob("*/stderr")):

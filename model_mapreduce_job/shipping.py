@@ -11,9 +11,10 @@ from typing import Any
 from mrjob.parse import is_uri
 
 from model_mapreduce_job.command_line import CommandLineError
+from model_mapreduce_job.local_input import single_files
 from model_scoring.settings import Settings
 
-__all__ = ["ENVIRONMENTS", "check_environment", "environment_archive", "shipped_options"]
+__all__ = ["ENVIRONMENTS", "check_environment", "environment_archive", "for_emr", "shipped_options"]
 
 # The folder on the cluster, among mrjob's temporary ones, that holds a user's published environments.
 ENVIRONMENTS = "environments"
@@ -49,6 +50,18 @@ def shipped_options(options: dict[str, Any]) -> dict[str, Any]:
         # Python looks beside the script for imports, and follows links: to a cache where the script is alone.
         options["cmdenv"] = {"PYTHONPATH": ".", **options["cmdenv"]}
     return options
+
+
+def for_emr(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """What mrjob's EMR runner is made with, so that it needs no change.
+
+    It uploads single files only; and Python looks beside the script for imports, in a cache where the script is alone.
+    """
+    return {
+        **kwargs,
+        "input_paths": single_files(kwargs["input_paths"]),
+        "cmdenv": {"PYTHONPATH": ".", **kwargs["cmdenv"]},
+    }
 
 
 def check_environment(archive: Path, settings: Settings) -> None:

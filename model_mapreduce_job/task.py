@@ -37,7 +37,7 @@ from model_scoring.formats.ldjson import (
 )
 from model_scoring.formats.lines import BATCH_BYTES
 from model_scoring.isolation import is_crash
-from model_scoring.outcome import Failure, Prediction, printable, shorten
+from model_scoring.outcome import Failure, Prediction, shown
 
 __all__ = ["ScoringTask"]
 
@@ -226,7 +226,7 @@ class ScoringTask:
     def _refuse_crashes(self, source: str, failures: dict[int, Failure], texts: list[bytes]) -> None:
         for place in sorted(failures):
             if is_crash(failures[place]):
-                raise ModelCrashedError(source, _shown(texts[place]), failures[place].message)
+                raise ModelCrashedError(source, shown(texts[place]), failures[place].message)
 
     def _show(self, source: str, failures: dict[int, Failure], texts: list[bytes]) -> None:
         for place in sorted(failures):
@@ -234,7 +234,7 @@ class ScoringTask:
             kind = self._counters.kinds.name(failure)
             if kind in self._kinds_shown:
                 continue
-            text = _shown(failure.record if isinstance(failure.record, bytes) else texts[place])
+            text = shown(failure.record if isinstance(failure.record, bytes) else texts[place])
             if self._options.on_failure == "stop":
                 raise RecordFailedError(source, text, failure.reason)
             self._kinds_shown.add(kind)
@@ -325,7 +325,3 @@ def _joined(keys: list[bytes], middle: bytes, values: list[bytes], end: bytes) -
     parts[2::4] = values
     parts[3::4] = [end] * len(keys)
     return b"".join(parts)
-
-
-def _shown(text: bytes) -> str:
-    return printable(shorten(text.decode("utf-8", "backslashreplace")))

@@ -81,3 +81,8 @@ def shorten(text: str, limit: int = MESSAGE_LIMIT) -> str:
 def printable(text: str) -> str:
     """``text`` for a terminal: what would move its cursor or change its colours is shown as an escape."""
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+
+
+def shown(text: bytes) -> str:
+    """A record's text in a message: shortened, and safe to be shown."""
+    return printable(shorten(text.decode("utf-8", "backslashreplace")))

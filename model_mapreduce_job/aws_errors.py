@@ -1,0 +1,78 @@
+"""What AWS refuses, told with what to do about it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from boto3.exceptions import Boto3Error
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
+
+from model_mapreduce_job.command_line import CommandLineError
+from model_scoring.errors import ScoringError
+
+__all__ = ["AwsError", "explained", "told_with_remedy"]
+
+_CREDENTIALS = (
+    "Run `aws configure`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name an AWS_PROFILE that has them."
+)
+_SIGN_IN = "The credentials are not accepted; look at them with `aws sts get-caller-identity`, and get new ones."
+_SECTION = "Check the section emr of the configuration; `make emr-preflight` looks into it before money is spent."
+_RIGHTS = "Ask whoever administers the account for the right to do this; docs/emr.md lists what a job needs."
+# The beginnings of error codes, and what helps.
+_REMEDIES = {
+    "ExpiredToken": "The session has expired: sign in again.",
+    "InvalidClientTokenId": _SIGN_IN,
+    "InvalidAccessKeyId": _SIGN_IN,
+    "UnrecognizedClient": _SIGN_IN,
+    "SignatureDoesNotMatch": _SIGN_IN,
+    "RequestTimeTooSkewed": "The clock of this machine is wrong.",
+    "AccessDenied": _RIGHTS,
+    "UnauthorizedOperation": _RIGHTS,
+    "403": _RIGHTS,
+    "NoSuchBucket": "Create it: aws s3 mb s3://NAME --region REGION.",
+    "SlowDown": "S3 was asked too often, and many times; run the job again later.",
+    "Throttling": "AWS was asked too often, and many times; run the job again later.",
+    "ValidationException": _SECTION,
+    "InvalidRequest": _SECTION,
+    "LimitExceeded": "The account's quota is used up: end what is not needed, or ask AWS for more.",
+}
+
+
+class AwsError(ScoringError):
+    """AWS cannot be reached, or refuses what it is asked for."""
+
+
+def explained(error: Exception) -> str:
+    """One line: what AWS was asked for, what it said, and what helps."""
+    if isinstance(error, NoCredentialsError):
+        return f"there are no AWS credentials. {_CREDENTIALS}"
+    if isinstance(error, PartialCredentialsError | ProfileNotFound):
+        return f"{error}. {_CREDENTIALS}"
+    if isinstance(error, ClientError):
+        known = error.response.get("Error", {})
+        code, told = known.get("Code", "unknown"), known.get("Message", str(error))
+        remedy = next((remedy for begin, remedy in _REMEDIES.items() if code.startswith(begin)), "")
+        return f"AWS refuses {error.operation_name}: {code}: {told.rstrip('.')}. {remedy}".rstrip()
+    if isinstance(error, ConnectionError | HTTPClientError):
+        return f"AWS cannot be reached: {error}. Check the network, and that the region is spelled right."
+    return f"{error}"
+
+
+@contextmanager
+def told_with_remedy() -> Iterator[None]:
+    """Raises ``AwsError`` in place of what boto3 raises, ``CommandLineError`` for a place that is not in S3."""
+    try:
+        yield
+    except ValueError as error:
+        if not str(error).startswith("Invalid S3 URI"):
+            raise
+        raise CommandLineError(f"{error}. What a cluster of EMR leaves has to be in S3: s3://BUCKET/FOLDER") from error
+    except (ClientError, BotoCoreError, Boto3Error) as error:
+        raise AwsError(explained(error)) from error

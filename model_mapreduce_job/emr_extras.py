@@ -1,0 +1,236 @@
+"""What the launcher asks of ``-r emr``: answered beside mrjob's own EMR runner, which stays as it is.
+
+A cluster costs money from the moment it is asked for, so everything that can be known before is looked at before. It
+reads private attributes of mrjob 0.7.4, its last release; ``requirements.txt`` pins it.
+"""
+
+import logging
+import posixpath
+import re
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from io import BufferedReader
+from itertools import islice
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from mrjob.emr import EMRJobRunner
+from mrjob.parse import is_uri, parse_s3_uri
+from mrjob.step import StepFailedException
+
+from model_mapreduce_job.aws_errors import explained
+from model_mapreduce_job.command_line import FIRST_FILES, CommandLineError
+from model_mapreduce_job.container_logs import LOG_SECONDS, AttemptLogs
+from model_mapreduce_job.examples import parse_example
+from model_mapreduce_job.local_input import left_out
+from model_mapreduce_job.output_folder import refuse_output
+from model_mapreduce_job.runner_extras import MrjobExtras
+from model_mapreduce_job.task_failure import exit_code, java_side, told_by
+from model_scoring.formats.lines import decompressed, read_blocks
+
+__all__ = ["EmrExtras"]
+
+log = logging.getLogger("mrjob.emr")  # where mrjob's own --quiet and --verbose reach it
+
+_CAUSE = "\nProbable cause of failure:"
+# Containers whose logs are looked into for the summary's examples.
+LOOKED_INTO = 100
+MISSING = ("404", "NoSuchBucket", "NoSuchKey")
+
+
+class EmrExtras(MrjobExtras):
+    """Answers for a job on EMR."""
+
+    def __init__(self, runner: EMRJobRunner) -> None:
+        super().__init__(runner)
+        # They are read from the step's log; who has turned that off knows that there are none.
+        self.delivers_counts = runner._read_logs()
+        own = runner._output_dir == f"{runner._cloud_tmp_dir}output/"
+        self._wanted_output: str | None = None if own else runner._output_dir.rstrip("/")
+        self._causes: list[str] = []
+        log.addFilter(self._heed)
+
+    def _heed(self, record: logging.LogRecord) -> bool:
+        """Keeps back what mrjob says of a failure, Java first: ``failure_report`` says it."""
+        text = record.getMessage()
+        if text.startswith(_CAUSE):
+            self._causes.append(text.removeprefix(_CAUSE).strip("\n"))
+            return False
+        return True
+
+    # --- before the job
+
+    def refuse_old_output(self) -> None:
+        """Raises ``CommandLineError`` where input is missing, the output folder not free, or a bucket elsewhere."""
+        runner = self._runner
+        for path in runner._input_paths:
+            if "," in (path if is_uri(path) else posixpath.basename(path)):
+                raise CommandLineError(f"input {path}: Hadoop takes a comma for the end of a path. Rename it.")
+            self._check_region(path, "input")
+            try:
+                runner._check_input_path(path)
+            except OSError as error:  # mrjob says what is wrong with it
+                raise CommandLineError(f"input {path}: {error}") from None
+        wanted = self._wanted_output
+        if wanted is None:
+            return
+        if not self._check_region(wanted, "--output-dir"):
+            bucket, _ = parse_s3_uri(wanted)
+            raise CommandLineError(
+                f"--output-dir {wanted}: there is no bucket {bucket}. Create it: aws s3 mb s3://{bucket} --region "
+                f"{runner._opts['region']}"
+            )
+        names = self._names_below(wanted)
+        if names:
+            refuse_output(wanted, [name for name in names if name], f"aws s3 rm --recursive {wanted}")
+
+    def _check_region(self, path: str, what: str) -> bool:
+        """Whether the bucket of the path is there, as far as it shows; raises where it is in another region."""
+        if not path.startswith(("s3://", "s3a://", "s3n://")):
+            return True
+        bucket, _ = parse_s3_uri(path)
+        wanted = self._runner._opts["region"]
+        try:
+            answer = self._runner.fs.s3.make_s3_client().get_bucket_location(Bucket=bucket)
+        except ClientError as error:
+            # Who may not ask where a bucket is may still be allowed to read it.
+            return error.response["Error"]["Code"] not in MISSING
+        region = answer["LocationConstraint"] or "us-east-1"
+        if region != wanted:
+            raise CommandLineError(
+                f"{what} {path}: the bucket is in {region} and the cluster would be in {wanted}; what crosses regions "
+                f"is slow, and paid for by the byte. Use --region {region}, or a bucket in {wanted}."
+            )
+        return True
+
+    def first_files(self) -> Iterator[tuple[str, Iterator[bytes]]]:
+        """The files of the input, in order, each with its bytes, decompressed; a few of those in S3."""
+        for path in self._runner._get_input_paths():
+            if is_uri(path):
+                yield from islice(self._remote_files(path), FIRST_FILES)
+            else:
+                yield path, read_blocks(path)
+
+    def _remote_files(self, named: str) -> Iterator[tuple[str, Iterator[bytes]]]:
+        above = named.rstrip("/").count("/")
+        for path, found in self._runner.fs.s3._ls(named):
+            if found.size and not left_out(path.split("/")[above:]):
+                yield path, decompressed(BufferedReader(found.get()["Body"]), path)
+
+    # --- while and after it runs
+
+    def interrupted(self) -> None:
+        """Ends the cluster, or on one that is kept the job's steps, and says so; first of all, for it costs money."""
+        runner = self._runner
+        cluster, region = runner._cluster_id, runner._opts["region"]
+        if cluster is None:
+            return
+        kept = not runner._created_cluster or runner._opts["pool_clusters"]
+        try:
+            client = runner.make_emr_client()
+            if kept:
+                client.cancel_steps(
+                    ClusterId=cluster, StepIds=runner._step_ids, StepCancellationOption="TERMINATE_PROCESS"
+                )
+                log.error("Cancelled the job's steps on cluster %s, which is kept.", cluster)
+            else:
+                client.terminate_job_flows(JobFlowIds=[cluster])
+                state = client.describe_cluster(ClusterId=cluster)["Cluster"]["Status"]["State"]
+                log.error("Cluster %s is ended: its state is %s.", cluster, state)
+        except (ClientError, BotoCoreError) as error:
+            what = f"cancel-steps --cluster-id {cluster} --step-ids {' '.join(runner._step_ids)}"
+            command = what if kept else f"terminate-clusters --cluster-ids {cluster}"
+            log.error("%s End it yourself: aws emr %s --region %s", explained(error), command, region)
+
+    def failure_report(self, error: StepFailedException) -> tuple[str, int | None]:
+        """What is known of a failed step: the task's own words first, Java's last; and the exit code it stands for."""
+        known = self._runner._log_interpretations[-1] if self._runner._log_interpretations else {}
+        found = next((each for each in known.get("task", {}).get("errors", ()) if "task_error" in each), None)
+        if found is not None:
+            java = found["hadoop_error"]["message"]
+            rows = told_by(self._attempt(found, known), _logs(found), java) + java_side(java)
+            code = exit_code(java)
+        else:
+            rows, code = [f"{error}.", *self._causes], exit_code("\n".join(self._causes))
+        return "\n".join([*rows, *self._cluster_rows()]), code
+
+    @staticmethod
+    def _attempt(found: dict[str, Any], known: dict[str, Any]) -> str:
+        containers = known.get("history", {}).get("attempt_to_container_id", {})
+        names = [attempt for attempt, container in containers.items() if container == found.get("container_id")]
+        return str(found.get("attempt_id") or next(iter(names), None) or found.get("container_id") or "a task")
+
+    def _cluster_rows(self) -> list[str]:
+        try:
+            cluster = self._runner._describe_cluster()
+        except (ClientError, BotoCoreError):
+            return []
+        status = cluster["Status"]
+        reason = status.get("StateChangeReason", {}).get("Message", "")
+        rows = [f"Cluster {cluster['Id']}: {status['State']}" + (f", {reason}." if reason else ".")]
+        if "bootstrap action" in reason:
+            rows.append("Its commands stand in the configuration (mrjob.conf, section emr) under bootstrap.")
+        return [*rows, f"All logs: {self._runner._s3_log_dir()}"]
+
+    def abandon(self, text: str) -> None:
+        """Leaves nothing of a job that failed that could be taken for output."""
+        folder = self._wanted_output
+        if folder is None or not self._runner._step_ids:
+            return
+        names = self._names_below(folder)
+        if any(names):
+            self.mark_failed(text)
+        elif names:  # the marker of an empty folder, which would be in the way of the next run
+            self._runner.fs.rm(f"{folder}/")
+
+    def fetch_examples(self, wanted: int) -> None:
+        """Fills ``examples`` with the first failure of each kind, from the containers' logs, as far as they are had."""
+        end = time.monotonic() + LOG_SECONDS
+        with suppress(OSError, ClientError, BotoCoreError):
+            for path in islice(self._stderr_files() if wanted else (), LOOKED_INTO):
+                lines = b"".join(self._runner.fs.cat(path)).decode("utf-8", "replace").splitlines()
+                for example in filter(None, map(parse_example, lines)):
+                    self.examples.setdefault(example["kind"], example)
+                if len(self.examples) >= wanted or time.monotonic() > end:
+                    return
+
+    def _stderr_files(self) -> Iterator[str]:
+        for known in self._runner._log_interpretations:
+            application = known.get("step", {}).get("application_id")
+            # The first place that mrjob names: for a next one it would wait, of a cluster that goes on, ten minutes.
+            for folders in islice(self._runner._stream_task_log_dirs(application_id=application), 1):
+                for folder in folders if application else ():
+                    yield from (
+                        path for path in self._runner.fs.ls(folder) if posixpath.basename(path).startswith("stderr")
+                    )
+
+    def mark_succeeded(self) -> None:
+        """Writes ``_SUCCESS`` into the output folder."""
+        self._mark("_SUCCESS", "")
+
+    def mark_failed(self, text: str) -> None:
+        """Writes ``_FAILED``; the reason for it counts for more than a mark that cannot be written."""
+        try:
+            self._mark("_FAILED", text)
+        except (ClientError, BotoCoreError) as error:
+            log.warning("_FAILED could not be written: %s", explained(error))
+
+    def _mark(self, name: str, text: str) -> None:
+        bucket, folder = parse_s3_uri(self._wanted_output)
+        key = posixpath.join(folder, name)
+        self._runner.fs.s3.make_s3_client().put_object(Bucket=bucket, Key=key, Body=text.encode())
+
+    def _names_below(self, folder: str) -> list[str]:
+        """The names of what is in a folder; ``""`` is the marker of a folder that may be empty."""
+        base = f"{folder}/"
+        return [path.removeprefix(base) for path in self._runner.fs.ls(base)]
+
+
+def _logs(found: dict[str, Any]) -> AttemptLogs:
+    split = found.get("split", {})
+    place = split.get("path")
+    if place and "start_line" in split:
+        place = f"{place}:{split['start_line']}+{split['num_lines']}"
+    lines = [line for line in found["task_error"]["message"].splitlines() if not re.match(r"reporter:|\s*$", line)]
+    return AttemptLogs(found.get("container_id"), place, lines)

@@ -1,0 +1,49 @@
+"""How the failure of a task on a cluster is told: its own words first, Java's last; and the exit code it stands for."""
+
+import re
+
+from model_mapreduce_job.container_logs import AttemptLogs
+
+__all__ = ["exit_code", "java_side", "told_by"]
+
+# What Java's decompressors say of a file that is cut off or damaged.
+_DAMAGED = re.compile(
+    r"Unexpected end of input stream|incorrect (data|header) check|invalid (block|code|stored|distance)|"
+    r"not a gzip file|(gzip|bz2?|BZip2) .*(corrupt|invalid)|crc error|bad block header|Stream is not BZip2",
+    re.IGNORECASE,
+)
+_CODE = re.compile(r"subprocess failed with code (\d+)")
+# Lines of a container's standard error that are shown; its traceback is at the end.
+SHOWN_LINES = 40
+
+
+def exit_code(java: str) -> int | None:
+    """The exit code that Java's words stand for, None where they do not say."""
+    if _DAMAGED.search(java):
+        return 3  # as a task of ours that reads a damaged file; here it is Java that reads
+    return _task_code(java)
+
+
+def _task_code(java: str) -> int | None:
+    codes = _CODE.findall(java)
+    return int(codes[-1]) if codes else None
+
+
+def told_by(attempt: str, logs: AttemptLogs, java: str) -> list[str]:
+    """The lines that say which attempt failed, where, on what, and what it wrote to standard error."""
+    number = _task_code(java)
+    code = "" if number is None else f", exit code {number}"
+    rows = [f"{attempt} failed on {logs.host or 'an unknown host'}{code}, reading {logs.split or 'an unknown input'}."]
+    if logs.stderr:
+        rows.append("What it wrote to standard error" + (", in the end:" if len(logs.stderr) > SHOWN_LINES else ":"))
+        rows += [f"  {line}" for line in logs.stderr[-SHOWN_LINES:]]
+    elif logs.reason:
+        rows.append(f"What it wrote to standard error is not to be had: {logs.reason}")
+    else:
+        rows.append("It wrote nothing to standard error: it was ended from outside, or its interpreter crashed.")
+    return rows
+
+
+def java_side(java: str) -> list[str]:
+    """The lines that say what Java said."""
+    return ["Java's side of it:", *(f"  {line}" for line in java.splitlines())]
