@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Of the nodes on EMR that `make dist` fetches wheels for: x86_64, or aarch64 for Graviton.
+ARCH ?= x86_64
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 HADOOP := $(BIN)/python -m tests.engines.hadoop
 
@@ -35,10 +37,21 @@ format: $(VENV)/.installed-dev ## formats the code and sorts its imports
 train: $(VENV)/.installed ## trains the iris model and puts it in force
 	PYTHONPATH=./ $(BIN)/python -m iris_model.iris_train
 
-dist: $(VENV)/.installed ## builds the wheels of the job, the contract and the iris model into dist/
-	rm -rf dist/*.whl $(BUILDS)
+# Nodes need neither boto3, which is the launcher's, nor what other Pythons than theirs lack.
+dist: $(VENV)/.installed ## builds the wheels into dist/; into dist/nodes/ all that nodes of EMR install (ARCH=aarch64: Graviton)
+	rm -rf dist/*.whl dist/nodes $(BUILDS)
 	$(PIP) wheel --no-deps --wheel-dir dist . ./packaging/ml_model_abc ./iris_model
 	rm -rf $(BUILDS)
+	mkdir -p dist/nodes
+	grep -vE '^boto3|python_version >=' requirements.txt > dist/nodes/requirements.txt
+	$(PIP) download --quiet --dest dist/nodes --only-binary :all: --implementation cp --python-version 3.11 \
+		$(addprefix --platform ,$(addsuffix _$(ARCH),manylinux_2_28 manylinux_2_17 manylinux2014)) \
+		pip -r dist/nodes/requirements.txt
+	rm dist/nodes/requirements.txt
+	cp dist/*.whl dist/nodes
+
+emr-preflight: $(VENV)/.installed ## asks AWS whether a job with mrjob.conf could run there; makes and costs nothing
+	PYTHONPATH=./ $(BIN)/python -m model_mapreduce_job.emr_preflight --conf-path mrjob.conf $(PATHS)
 
 archive: $(VENV)/.installed ## packs Python, packages, models and settings for cluster nodes: dist/environment.tar.gz
 	PYTHONPATH=./ $(BIN)/python -m model_mapreduce_job.environment_archive

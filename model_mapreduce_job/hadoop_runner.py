@@ -31,11 +31,10 @@ from model_mapreduce_job.container_logs import LOG_SECONDS, attempt_logs, failed
 from model_mapreduce_job.examples import parse_example
 from model_mapreduce_job.local_input import check_local_input, files_below, left_out, matching_paths
 from model_mapreduce_job.output_folder import refuse_output
-from model_mapreduce_job.shipping import ENVIRONMENTS, check_environment, environment_archive, shipped_options
+from model_mapreduce_job.shipping import ENVIRONMENTS, environment_archive, shipped_options
 from model_mapreduce_job.task_failure import exit_code, java_side, told_by
 from model_scoring.errors import ScoringError
 from model_scoring.formats.lines import decompressed, read_blocks, split_blocks
-from model_scoring.settings import Settings
 
 __all__ = ["HadoopRunner"]
 
@@ -94,11 +93,6 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
         return shipped_options(super()._combine_opts(opt_list))
 
     # --- before the job
-
-    def prepare(self, job: Any, settings: Settings) -> None:
-        """Tells the runner whose tasks it runs; raises ``CommandLineError`` where it would ship other settings."""
-        if self._archive is not None:
-            check_environment(self._archive, settings)
 
     def get_hadoop_version(self) -> str:
         """From the name of the streaming jar, where it has one: asking ``hadoop`` takes a second."""

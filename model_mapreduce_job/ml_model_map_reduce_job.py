@@ -123,11 +123,15 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
 
     def make_runner(self) -> Any:
         """The runner that the command line asks for, ready to run this job."""
-        from model_mapreduce_job.runners import runner_class
-
         runner = super().make_runner()
-        if runner_class(self.options.runner or "inline"):
+        if self._runs_here():
             runner.prepare(self, settings)
+        else:
+            from model_mapreduce_job.shipping import check_environment, environment_archive
+
+            archive = environment_archive(runner._opts["upload_archives"])
+            if archive is not None:
+                check_environment(archive, settings)
         return runner
 
     def _runner_kwargs(self) -> dict[str, Any]:

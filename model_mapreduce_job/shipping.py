@@ -66,7 +66,7 @@ def for_emr(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 def check_environment(archive: Path, settings: Settings) -> None:
     """Raises ``CommandLineError`` when the archive is not of the settings and models that the launcher has loaded."""
-    from model_mapreduce_job.environment_archive import read_manifest, stale_packages  # for this runner only
+    from model_mapreduce_job.environment_archive import read_manifest, stale_packages  # for clusters only
 
     manifest = read_manifest(archive)
     if manifest.settings != settings.name:

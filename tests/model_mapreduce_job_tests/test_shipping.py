@@ -1,13 +1,17 @@
 """What travels with a job on a cluster, as far as it shows without one."""
 
+import io
+import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from model_mapreduce_job.command_line import CommandLineError
+from model_mapreduce_job.environment_archive import MANIFEST
 from model_mapreduce_job.hadoop_settings import with_whole_lines
-from model_mapreduce_job.ml_model_map_reduce_job import MLModelMapReduceJob
+from model_mapreduce_job.ml_model_map_reduce_job import MLModelMapReduceJob, settings
 from model_mapreduce_job.shipping import environment_archive, shipped_options
 from tests.model_mapreduce_job_tests.jobs import IRIS, run_command
 
@@ -55,6 +59,42 @@ def test_archive_that_has_not_been_built_is_told_with_the_remedy(tmp_path: Path)
     ran = run_command(*IRIS, "-r", "hadoop", "--conf-path", tmp_path / "mrjob.conf", "data/input.ldjson")
     assert ran.returncode == 2
     assert b"Build it: make archive" in ran.stderr
+
+
+def environment(folder: Path, **changes: Any) -> Path:
+    """An archive of nothing but its manifest: what a job looks into before it ships the rest."""
+    manifest = {
+        "hash": "0123456789abcdef",
+        "python": "3.11.0",
+        "platform": "linux-x86_64",
+        "c_library": "glibc 2.36",
+        "settings": "model_mapreduce_job.config.ProdConfig",
+        "models": [],
+        "packages": {},
+        "distributions": {},
+        **changes,
+    }
+    path = folder / "environment-0123456789abcdef.tar.gz"
+    content = json.dumps(manifest).encode()
+    with tarfile.open(path, "w:gz") as archive:
+        entry = tarfile.TarInfo(MANIFEST)
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
+    return path
+
+
+def test_archive_of_other_settings_is_refused(tmp_path: Path) -> None:
+    archive = environment(tmp_path, settings="parcels.settings.Settings")
+    with pytest.raises(CommandLineError, match=r"for the settings parcels\.settings\.Settings, and this job runs with"):
+        job_options("--archives", f"{archive}#env")
+
+
+def test_archive_of_other_models_is_refused(tmp_path: Path) -> None:
+    archive = environment(tmp_path, settings=settings.name, packages={"model_mapreduce_job": "other"})
+    with pytest.raises(
+        CommandLineError, match=r"has another .*iris_model.* than this machine\. Build it anew: APP_SET"
+    ):
+        job_options("--archives", f"{archive}#env")
 
 
 def test_hadoop_that_is_not_there_is_told_in_a_line(tmp_path: Path) -> None:
