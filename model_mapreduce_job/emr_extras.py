@@ -26,6 +26,7 @@ from model_mapreduce_job.examples import parse_example
 from model_mapreduce_job.local_input import left_out
 from model_mapreduce_job.output_folder import refuse_output
 from model_mapreduce_job.runner_extras import MrjobExtras
+from model_mapreduce_job.shipping import bootstrap_files
 from model_mapreduce_job.task_failure import exit_code, java_side, told_by
 from model_scoring.formats.lines import decompressed, read_blocks
 
@@ -72,6 +73,8 @@ class EmrExtras(MrjobExtras):
                 runner._check_input_path(path)
             except OSError as error:  # mrjob says what is wrong with it
                 raise CommandLineError(f"input {path}: {error}") from None
+        if not runner._opts["cluster_id"]:
+            bootstrap_files(runner._bootstrap)
         wanted = self._wanted_output
         if wanted is None:
             return

@@ -10,7 +10,6 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from model_mapreduce_job.distutils_stand_in import import_mrjob
@@ -25,6 +24,8 @@ from mrjob.parse import parse_s3_uri  # noqa: E402
 from mrjob.setup import parse_setup_cmd  # noqa: E402
 
 from model_mapreduce_job.aws_errors import explained  # noqa: E402
+from model_mapreduce_job.command_line import CommandLineError  # noqa: E402
+from model_mapreduce_job.shipping import bootstrap_files  # noqa: E402
 
 __all__ = ["main"]
 
@@ -133,12 +134,8 @@ class Preflight:
         return f"bucket {bucket} in {region}"
 
     def _bootstrap_files(self) -> str:
-        tokens = [token for line in self._options.get("bootstrap") or () for token in parse_setup_cmd(line)]
-        paths = sorted({token["path"] for token in tokens if isinstance(token, dict)})
-        for path in paths:
-            if "://" not in path and not Path(path).exists():
-                raise NotReadyError(f"{path} does not exist. Build it: make dist")
-        return ", ".join(paths) or "none"
+        commands = [parse_setup_cmd(line) for line in self._options.get("bootstrap") or ()]
+        return ", ".join(bootstrap_files(commands)) or "none"
 
 
 def _version(label: str) -> tuple[int, ...]:
@@ -169,7 +166,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name, check in Preflight(options, args.paths).checks():
         try:
             state, told = "ok", check()
-        except (NotReadyError, ClientError, BotoCoreError, Boto3Error) as error:
+        except (NotReadyError, CommandLineError, ClientError, BotoCoreError, Boto3Error) as error:
             state, told = "FAILED", explained(error)
         failed += state == "FAILED"
         print(f"{state:<7} {name}: {told}")

@@ -14,7 +14,7 @@ from model_mapreduce_job.command_line import CommandLineError
 from model_mapreduce_job.local_input import single_files
 from model_scoring.settings import Settings
 
-__all__ = ["ENVIRONMENTS", "check_environment", "environment_archive", "for_emr", "shipped_options"]
+__all__ = ["ENVIRONMENTS", "bootstrap_files", "check_environment", "environment_archive", "for_emr", "shipped_options"]
 
 # The folder on the cluster, among mrjob's temporary ones, that holds a user's published environments.
 ENVIRONMENTS = "environments"
@@ -62,6 +62,19 @@ def for_emr(kwargs: dict[str, Any]) -> dict[str, Any]:
         "input_paths": single_files(kwargs["input_paths"]),
         "cmdenv": {"PYTHONPATH": ".", **kwargs["cmdenv"]},
     }
+
+
+def bootstrap_files(commands: list[list[Any]]) -> list[str]:
+    """What the bootstrap takes from this machine, by its commands as mrjob has parsed them.
+
+    Raises ``CommandLineError`` where one of them has not been built.
+    """
+    named = sorted({token["path"] for command in commands for token in command if isinstance(token, dict)})
+    local = [path for path in named if not is_uri(path)]
+    for path in local:
+        if not Path(path).exists():
+            raise CommandLineError(f"{path}, which the bootstrap installs from, does not exist. Build it: make dist")
+    return local
 
 
 def check_environment(archive: Path, settings: Settings) -> None:
