@@ -145,19 +145,20 @@ def _known(host: str | None, stderr: list[str], syslog: list[str]) -> AttemptLog
 
 
 def _from_folders(attempt: str, folders: Iterable[Path]) -> AttemptLogs | None:
-    """A container's own log need not name its attempt; that of the application's master says which it was given."""
+    """A container's own log need not name its attempt; that of the application's master, on whichever node, says which
+    it was given."""
     application = "application_" + "_".join(attempt.split("_")[1:3])
     assigned = re.compile(rf"Assigned container (container_\w+) to {attempt}\b")
-    for folder in folders:
-        for syslog in folder.glob(f"userlogs/{application}/*/syslog"):
-            found = assigned.search(syslog.read_text("utf-8", "replace"))
-            container = syslog.parent.parent / found[1] if found else None
-            if container is not None and (container / "stderr").exists():
-                told = (container / "stderr").read_text("utf-8", "replace").splitlines()
-                task = container / "syslog"
-                said = task.read_text("utf-8", "replace").splitlines() if task.exists() else []
-                return _known(None, told, said)
+    containers = [found for folder in folders for found in folder.glob(f"userlogs/{application}/container_*")]
+    given = {found[1] for container in containers if (found := assigned.search(_text(container / "syslog")))}
+    for container in containers:
+        if container.name in given and (container / "stderr").exists():
+            return _known(None, _text(container / "stderr").splitlines(), _text(container / "syslog").splitlines())
     return None
+
+
+def _text(path: Path) -> str:
+    return path.read_text("utf-8", "replace") if path.exists() else ""
 
 
 def _trimmed(lines: list[str]) -> list[str]:

@@ -3,6 +3,7 @@
 import http
 import http.client
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -50,8 +51,12 @@ def finish(job: subprocess.Popen[bytes], seconds: float = 300) -> subprocess.Com
     try:
         out, err = job.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
-        job.kill()
-        out, err = job.communicate()
+        job.send_signal(signal.SIGINT)  # it ends what it has started
+        try:
+            out, err = job.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            job.kill()
+            out, err = job.communicate()
         raise AssertionError(f"the job has not ended after {seconds} s:\n{err.decode()}") from None
     return subprocess.CompletedProcess(job.args, job.returncode, out, err)
 

@@ -4,8 +4,10 @@ Each fault leaves a mark when it strikes, so that no test passes because nothing
 record by record.
 """
 
+import json
 import os
 import re
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from tests.model_mapreduce_job_tests.jobs import IRIS
 
 # What fails in every attempt takes no longer to show it.
 ONCE = ("-D", "mapreduce.map.maxattempts=1")
+AGGREGATION = "<name>yarn.log-aggregation-enable</name><value>{}</value>"
 RECORDS = 20_000
 STRUCK = 12_000
 
@@ -175,6 +178,42 @@ def test_traceback_comes_first_and_java_after(cluster: HadoopCluster) -> None:
     assert report.index("ModuleNotFoundError") < report.index("Java's side") < report.index("PipeMapRed")
     assert "PipeMapRed" not in told[: told.index("TaskFailedError")]
     assert names(cluster, f"{RUN}/out/no_environment") <= {"_FAILED"}
+
+
+@pytest.mark.disruptive
+def test_logs_are_read_from_folders_where_the_cluster_does_not_aggregate_them(
+    cluster: HadoopCluster, tmp_path: Path
+) -> None:
+    nodes = ("nodemanager1", "nodemanager2")
+    try:
+        for node in nodes:
+            settings = tmp_path / f"conf-{node}"
+            shutil.copytree(cluster.folder / "conf" / node, settings)
+            text = (settings / "yarn-site.xml").read_text()
+            text = text.replace(AGGREGATION.format("true"), AGGREGATION.format("false"))
+            text = text.replace(f"{cluster.folder}/data/{node}/logs", f"{tmp_path}/{node}/userlogs")
+            (settings / "yarn-site.xml").write_text(text)
+            cluster.kill(node, signal.SIGTERM)
+            cluster.start(node, settings=settings)
+        (tmp_path / "mrjob.conf").write_text(
+            json.dumps({"runners": {"hadoop": {"hadoop_log_dirs": [str(tmp_path / node) for node in nodes]}}})
+        )
+        ran = finish(
+            start_job(
+                cluster,
+                *("--conf-path", tmp_path / "mrjob.conf", "--python-bin", "/usr/bin/python3", *IRIS, *ONCE),
+                *("data/input.ldjson", "--output-dir", f"hdfs://{RUN}/out/not_aggregated"),
+            )
+        )
+        told = ran.stderr.decode()
+        assert ran.returncode == 1, told
+        assert len(list(tmp_path.glob("nodemanager?/userlogs/application_*/container_*/stderr"))) >= 2
+        assert re.search(r"exit code 1, reading hdfs://\S+:0\+\d+\.", told), told
+        assert re.search(r"ModuleNotFoundError: No module named '\w+'", told)
+    finally:
+        for node in nodes:
+            cluster.kill(node, signal.SIGTERM)
+            cluster.start(node)
 
 
 def test_ctrl_c_ends_the_application(faulty: FaultyJob) -> None:
