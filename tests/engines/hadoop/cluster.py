@@ -61,6 +61,9 @@ class HadoopCluster:
     def up(self) -> list[str]:
         """Starts what is not running and waits until all can work; the names of what it has started."""
         with self._alone():
+            running = [name for name in self.daemons if self._alive(name)]
+            if running and not self.installation.has_jars:
+                raise HadoopError(f"{', '.join(running)} run with other jars than pom.xml names; stop them first")
             self.installation.install()
             self._configure()
             missing = [name for name in self.daemons if not self._alive(name)]
@@ -149,11 +152,30 @@ class HadoopCluster:
 
     # Single daemons
 
-    def start(self, name: str, *, hide_python: bool = False, wait: bool = True) -> None:
-        """Starts a daemon that is not running; `hide_python` hides this machine's from it and its containers."""
+    def start(
+        self,
+        name: str,
+        *,
+        hide_python: bool = False,
+        within: Sequence[str] = (),
+        settings: Path | None = None,
+        wait: bool = True,
+    ) -> None:
+        """Starts a daemon that is not running; `hide_python` hides this machine's from it and its containers.
+
+        `within` is a command that runs the one after it in a child process, somewhere else than here; `settings` is a
+        folder of files to take the place of the daemon's own.
+        """
         if self._alive(name):
             raise HadoopError(f"the {name} is running already; kill it first")
-        self._launch(name, hide_python=hide_python)
+        command = self._java(name, settings)
+        if hide_python:
+            command = hidden_python.wrapped(command, repository=TOP)
+        self._launch(name, [*within, *command])
+        if within:
+            process = processes.known(self._pid_file(name))
+            assert process is not None
+            processes.remember(processes.only_child(process), self._pid_file(name))
         if wait:
             self.wait_ready([name])
 
@@ -225,14 +247,12 @@ class HadoopCluster:
         if done.returncode != 0:
             raise HadoopError(f"the file system could not be formatted:\n{last_lines(done.stderr)}")
 
-    def _launch(self, name: str, *, hide_python: bool = False) -> None:
-        command = self._java(name)
-        if hide_python:
-            command = hidden_python.wrapped(command, repository=TOP)
+    def _launch(self, name: str, command: Sequence[str] | None = None) -> None:
+        command = command or self._java(name)
         processes.launch(command, self._daemon_environment(), self._log(name), self._pid_file(name))
 
-    def _java(self, name: str) -> list[str]:
-        place = self.folder / "conf" / name
+    def _java(self, name: str, settings: Path | None = None) -> list[str]:
+        place = settings or self.folder / "conf" / name
         if not place.exists():
             place = self.installation.configuration
         class_path = self.installation.class_path(place)

@@ -56,6 +56,27 @@ def core_site(folder: Path, base: int) -> Settings:
         "fs.defaultFS": f"hdfs://{HOST}:{base}",
         "hadoop.tmp.dir": f"{folder}/tmp",  # noqa: S108 - a folder of the cluster's own
         "hadoop.security.token.service.use_ip": "true",
+    } | s3a(base)
+
+
+def s3_port(base: int) -> int:
+    """Where the AWS stand-in (tests/engines/emr) listens, when there is one."""
+    return base + 90
+
+
+def s3a(base: int) -> Settings:
+    """s3:// by S3A, as s3a:// is; on EMR it is EMRFS's."""
+    return {
+        "fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
+        "fs.AbstractFileSystem.s3.impl": "org.apache.hadoop.fs.s3a.S3A",
+        "fs.s3a.endpoint": f"http://{HOST}:{s3_port(base)}",
+        "fs.s3a.endpoint.region": "us-east-1",
+        "fs.s3a.path.style.access": "true",
+        "fs.s3a.connection.ssl.enabled": "false",
+        "fs.s3a.aws.credentials.provider": "org.apache.hadoop.fs.s3a.SimpleAWSCredentialsProvider",
+        # The stand-in takes any.
+        "fs.s3a.access.key": "stand-in",
+        "fs.s3a.secret.key": "stand-in",
     }
 
 

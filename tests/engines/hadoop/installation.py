@@ -78,6 +78,7 @@ class Installation:
         self.configuration = home / "etc/hadoop"
         self.agent = home / "share/hadoop/agent/loopback.jar"
         self.web_pages = home / "share/hadoop/pages"
+        self.downloaded = home / "pom.xml"  # what the jars are those of
 
     def class_path(self, configuration: Path) -> str:
         # Configuration last: no jar holds a file of its names, and Java shares classes between processes only when
@@ -89,10 +90,15 @@ class Installation:
         """The options of a Java process that is to listen on 127.0.0.1 alone."""
         return (AGENT_EXPORT, f"-javaagent:{self.agent}")
 
+    @property
+    def has_jars(self) -> bool:
+        """Whether the jars are there, and are those that pom.xml names now."""
+        return self.downloaded.exists() and self.downloaded.read_bytes() == POM.read_bytes()
+
     def install(self) -> None:
         """Makes the installation whole; what is there already is kept."""
         java_home()
-        if not self.streaming_jar.exists():
+        if not self.has_jars:
             self._download()
         self._compile(AGENT, self.agent, f"Premain-Class: {AGENT.stem}\nCan-Retransform-Classes: true\n")
         self._compile(LOCAL_FS, self.jars / "quick-local-fs.jar")
@@ -122,6 +128,7 @@ class Installation:
                 raise HadoopError(f"Maven could not fetch the jars:\n{last_lines(done.stdout + done.stderr)}")
             draft.streaming_jar.parent.mkdir(parents=True)
             (draft.jars / draft.streaming_jar.name).rename(draft.streaming_jar)
+            shutil.copyfile(POM, draft.downloaded)
             if self.home.exists():
                 shutil.rmtree(self.home)
             draft.home.rename(self.home)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -65,10 +66,26 @@ def launch(command: Sequence[str], environment: Mapping[str, str], log: Path, pi
         )
     pid = int(shell.stdout)
     process = Process(pid, start_ticks(pid) or -1, since)
+    remember(process, pid_file)
+    return process
+
+
+def remember(process: Process, pid_file: Path) -> None:
     draft = pid_file.with_suffix(".draft")
     draft.write_text(json.dumps(asdict(process)), encoding="utf-8")
     draft.replace(pid_file)
-    return process
+
+
+def only_child(process: Process, seconds: float = 10) -> Process:
+    """The process that one has started to stand for it, as nsenter does where process ids are others."""
+    end = time.monotonic() + seconds
+    while process.alive and time.monotonic() < end:
+        with suppress(OSError):
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="utf-8").split()
+            if children:
+                return Process(int(children[0]), start_ticks(int(children[0])) or -1, process.since)
+        time.sleep(0.02)
+    raise ProcessLookupError(f"process {process.pid} has started none in {seconds} s")
 
 
 def known(pid_file: Path) -> Process | None:
