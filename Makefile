@@ -54,7 +54,7 @@ emr-preflight: $(VENV)/.installed ## asks AWS whether a job with mrjob.conf coul
 	PYTHONPATH=./ $(BIN)/python -m model_mapreduce_job.emr_preflight --conf-path mrjob.conf $(PATHS)
 
 archive: $(VENV)/.installed ## packs Python, packages, models and settings for cluster nodes: dist/environment.tar.gz
-	PYTHONPATH=./ $(BIN)/python -m model_mapreduce_job.environment_archive
+	PYTHONPATH=./$${PYTHONPATH:+:$$PYTHONPATH} $(BIN)/python -m model_mapreduce_job.environment_archive
 
 bench: $(VENV)/.installed-dev ## measures how fast the job is
 	PYTHONPATH=./ $(BIN)/python benchmarks/run.py

@@ -19,7 +19,7 @@ from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from model_scoring.errors import InputError, ModelError, ScoringError, SettingsError
 from model_scoring.formats.ldjson import key_reader
@@ -107,11 +107,23 @@ def signals_interrupt(wanted: bool) -> Iterator[None]:
 
 @contextmanager
 def exits_are_errors() -> Iterator[None]:
-    """Takes ``sys.exit`` of a model or a subclass for what it is: with status 0 it would pass for success."""
+    """Takes an exit of a model or a subclass for what it is: with status 0 it would pass for success."""
+    leave, owner = os._exit, os.getpid()
+
+    def refuse(status: int) -> NoReturn:
+        if os.getpid() == owner:  # and no child of the model's
+            message = f"\nModelError: the job's code ended the process itself, with os._exit({status!r})\n"
+            os.write(2, message.encode())
+            status = 4
+        leave(status)
+
+    os._exit = refuse
     try:
         yield
     except SystemExit as error:
         raise ModelError(f"the job's code ended the process itself, with sys.exit({error.code!r})") from error
+    finally:
+        os._exit = leave
 
 
 def asks_for_help(is_command: bool) -> bool:

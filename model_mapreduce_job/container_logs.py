@@ -24,7 +24,7 @@ SECONDS_BETWEEN = 0.5
 LOG_SECONDS = 20
 # More than a job has task attempts.
 EVENTS = "1000000"
-# Lines of Java's stack that are kept.
+# Lines of Java's stack that are kept, beside each cause.
 JAVA_LINES = 30
 # What log4j says to standard error of a container where nobody has configured it, and nothing else is there.
 _NOISE = ("log4j:", "SLF4J:")
@@ -141,7 +141,8 @@ def _known(host: str | None, stderr: list[str], syslog: list[str]) -> AttemptLog
             java.append(line)
         elif java:
             break
-    return AttemptLogs(host, split, _trimmed(stderr), java="\n".join(java[:JAVA_LINES]))
+    causes = [line for line in java[JAVA_LINES:] if line.startswith("Caused by:")]
+    return AttemptLogs(host, split, _trimmed(stderr), java="\n".join(java[:JAVA_LINES] + causes))
 
 
 def _from_folders(attempt: str, folders: Iterable[Path]) -> AttemptLogs | None:

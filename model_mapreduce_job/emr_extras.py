@@ -23,11 +23,11 @@ from model_mapreduce_job.aws_errors import explained
 from model_mapreduce_job.command_line import FIRST_FILES, CommandLineError
 from model_mapreduce_job.container_logs import LOG_SECONDS, AttemptLogs
 from model_mapreduce_job.examples import parse_example
-from model_mapreduce_job.local_input import left_out
+from model_mapreduce_job.local_input import left_out, refuse_hidden
 from model_mapreduce_job.output_folder import refuse_output
 from model_mapreduce_job.runner_extras import MrjobExtras
 from model_mapreduce_job.shipping import bootstrap_files
-from model_mapreduce_job.task_failure import exit_code, java_side, told_by
+from model_mapreduce_job.task_failure import damaged_input, exit_code, java_side, told_by
 from model_scoring.formats.lines import decompressed, read_blocks
 
 __all__ = ["EmrExtras"]
@@ -68,6 +68,7 @@ class EmrExtras(MrjobExtras):
         for path in runner._input_paths:
             if "," in (path if is_uri(path) else posixpath.basename(path)):
                 raise CommandLineError(f"input {path}: Hadoop takes a comma for the end of a path. Rename it.")
+            refuse_hidden(path if is_uri(path) else "")
             self._check_region(path, "input")
             try:
                 runner._check_input_path(path)
@@ -152,11 +153,15 @@ class EmrExtras(MrjobExtras):
         found = next((each for each in known.get("task", {}).get("errors", ()) if "task_error" in each), None)
         if found is not None:
             java = found["hadoop_error"]["message"]
-            rows = told_by(self._attempt(found, known), _logs(found), java) + java_side(java)
+            logs = _logs(found)
+            rows = damaged_input(java, logs.split) + told_by(self._attempt(found, known), logs, java) + java_side(java)
             code = exit_code(java)
         else:
             rows, code = [f"{error}.", *self._causes], exit_code("\n".join(self._causes))
-        return "\n".join([*rows, *self._cluster_rows()]), code
+        text = "\n".join([*rows, *self._cluster_rows()])
+        for path, uri in self._runner._upload_mgr.path_to_uri().items():
+            text = text.replace(uri, path)  # which the user has given, and which is still there
+        return text, code
 
     @staticmethod
     def _attempt(found: dict[str, Any], known: dict[str, Any]) -> str:

@@ -342,9 +342,10 @@ def _try(root: Path, manifest: Manifest) -> None:
         report = {"error": _last_line(done.stderr) or f"it ended with exit code {done.returncode}"}
     if "error" in report:
         raise ArchiveError(
-            f"nothing was built, for in the packed environment the job does not load: {report['error']} "
-            "What is packed are the installed distributions and the packages that the settings and the models are in. "
-            "A module or file elsewhere has to become part of one of them, or be installed."
+            f"nothing was built, for in the packed environment the job does not load: "
+            f"{report['error'].rstrip('.')}. What is packed are the installed distributions, and the packages that the "
+            "settings and the models are in, or their module alone where it is in none. A module or file elsewhere, "
+            "beside such a module too, has to become part of a package (a folder with __init__.py), or be installed."
         )
     expected = [model["qualified_name"] for model in manifest.models]
     if report["models"] != expected:

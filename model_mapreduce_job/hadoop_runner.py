@@ -9,6 +9,7 @@ application; a failed job's output cannot be taken for a whole one.
 
 import getpass
 import logging
+import os
 import posixpath
 import re
 import shutil
@@ -20,6 +21,7 @@ from io import BufferedReader
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from mrjob.hadoop import HadoopJobRunner
 from mrjob.logs.step import _interpret_hadoop_jar_command_stderr, _is_counter_log4j_record
@@ -28,11 +30,12 @@ from mrjob.step import StepFailedException
 
 from model_mapreduce_job.command_line import FIRST_FILES, CommandLineError
 from model_mapreduce_job.container_logs import LOG_SECONDS, attempt_logs, failed_attempt, stderr_lines
+from model_mapreduce_job.counters import GROUP, LINES
 from model_mapreduce_job.examples import parse_example
-from model_mapreduce_job.local_input import check_local_input, files_below, left_out, matching_paths
+from model_mapreduce_job.local_input import check_local_input, files_below, left_out, matching_paths, refuse_hidden
 from model_mapreduce_job.output_folder import refuse_output
 from model_mapreduce_job.shipping import ENVIRONMENTS, environment_archive, shipped_options
-from model_mapreduce_job.task_failure import exit_code, java_side, told_by
+from model_mapreduce_job.task_failure import damaged_input, exit_code, java_side, told_by
 from model_scoring.errors import ScoringError
 from model_scoring.formats.lines import decompressed, read_blocks, split_blocks
 
@@ -42,9 +45,11 @@ log = logging.getLogger("mrjob.hadoop")  # where mrjob's own --quiet and --verbo
 
 _VERSION_IN_NAME = re.compile(r"(\d+\.\d+\.\d+[\w.-]*)\.jar$")
 _MISSING = re.compile(r"^ls: `(.*)': No such file or directory$")
+_SERIOUS = re.compile(r"^-?ls: ")
 # Permissions, replicas, owner, group (which may have blanks), size, date, time, path; of files, not of folders.
 _LISTED = re.compile(r"^-.*?\s(\d+) \d{4}-\d\d-\d\d \d\d:\d\d (.+)$")
 _SUBMITTED = re.compile(r"^Submitted application (\S+)")
+_SPLITS = re.compile(r"^number of splits:(\d+)")
 _RUNNING = re.compile(r"^Running job: (\S+)")
 _ATTEMPT_FAILED = re.compile(r"^Task Id *: *(attempt_\S+), Status *: FAILED")
 _END_OF_FAILED_JOB = re.compile(r"^(Job \S+ failed with state|Job not successful|Streaming Command Failed)")
@@ -72,7 +77,8 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
         # What the client has said: of all steps, and of the one that was started last.
         self._applications: list[str] = []
         self._job: str | None = None
-        self._submitted = False
+        self._splits: list[int | None] = []
+        self._before = 0
         self._failed_attempts: list[tuple[str, str]] = []
         self._last_words: list[str] = []
         # What was asked for before the job: size by path, and what is not there.
@@ -105,9 +111,11 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
 
     def _find_binaries_and_jars(self) -> None:
         if shutil.which(self.get_hadoop_bin()[0]) is None:
+            home = os.environ.get("HADOOP_HOME")
             raise CommandLineError(
-                f"-r hadoop needs Hadoop's own command, and {self.get_hadoop_bin()[0]} is not to be found. Set "
-                "HADOOP_HOME to where Hadoop is installed, or put its bin folder on PATH."
+                f"-r hadoop needs Hadoop's own command, and {self.get_hadoop_bin()[0]} is not to be found"
+                + (f"; HADOOP_HOME is {home}" if home else "")
+                + ". Set HADOOP_HOME to where Hadoop is installed, or put its bin folder on PATH."
             )
         if not self.get_hadoop_streaming_jar():
             raise CommandLineError(
@@ -120,11 +128,17 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
         self._find_binaries_and_jars()
         local = [path for path in self._input_paths if not is_uri(path)]
         for path in local:
-            check_local_input(path)
+            try:
+                check_local_input(path)
+            except CommandLineError as error:
+                raise CommandLineError(
+                    f"{error} Of this machine, that is; what is in HDFS begins with hdfs://"
+                ) from None
         asked = [path for path in self._input_paths if is_uri(path)]
         for path in asked:
             if "," in re.sub(r"\{[^}]*\}", "", path):
                 raise CommandLineError(f"input {path}: Hadoop takes a comma for the end of a path. Rename it.")
+            refuse_hidden(path)
         asked += [path for path in (self._wanted_output, self._published()) if path]
         if asked:
             self._list(asked)
@@ -138,7 +152,7 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
         done = self._hadoop("fs", "-ls", "-R", *asked)
         complaints = done.stderr.decode("utf-8", "replace").splitlines()
         self._missing = {found[1] for line in complaints if (found := _MISSING.match(line))}
-        serious = [line for line in complaints if line.startswith("ls:") and not _MISSING.match(line)]
+        serious = [line for line in complaints if _SERIOUS.match(line) and not _MISSING.match(line)]
         if serious or (done.returncode and not self._missing):
             told = serious or complaints[-5:] or [f"exit code {done.returncode}"]
             raise HadoopError(f"HDFS cannot be asked for {', '.join(asked)}: {'; '.join(told)}")
@@ -212,12 +226,13 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
 
     def _add_input_files_for_upload(self) -> None:
         super()._add_input_files_for_upload()
-        # mrjob uploads a file by its name alone; the folders that tell of its records are kept above it.
+        # mrjob uploads a file by its name alone; the folders that tell of its records are kept above it, and HDFS takes
+        # no colon in a name.
         for path, name in self._upload_mgr._path_to_name.items():
-            parts = Path(path).absolute().parts
+            parts = [part.replace(":", "%3A") for part in Path(path).absolute().parts]
             folders = [folder for folder in parts[:-1] if "=" in folder]
-            if folders or "=" in parts[-1]:
-                unique = f"{name.replace('=', '-')}.in"
+            if folders or "=" in name or ":" in name:
+                unique = f"{name.replace('=', '-').replace(':', '-')}.in"
                 self._upload_mgr._path_to_name[path] = posixpath.join(unique, *folders, parts[-1])
 
     def _upload_local_files(self) -> None:
@@ -266,7 +281,8 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
     ) -> tuple[int, dict[str, Any]]:
         self._used_hadoop_tmp |= self._wanted_output is None or self._num_steps() > 1
         self._job, self._failed_attempts, self._last_words = None, [], []
-        before = len(self._applications)
+        self._before = len(self._applications)
+        self._splits.append(None)
         # Counters, and the name of the application to end, are told at this level.
         env = {**env, "HADOOP_ROOT_LOGGER": "INFO,console", "HADOOP_LOGLEVEL": "INFO"}
         # A session of its own: Ctrl-C would end this client and leave the application running, and paid for.
@@ -284,8 +300,12 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
             process.wait()
         if code and not any("failed with state" in words for words in self._last_words):
             self._end_application()  # the client has given up, which does not end what it has started
-        self._submitted = len(self._applications) > before
         return code, told
+
+    @property
+    def _submitted(self) -> bool:
+        """Whether the step that was started last has got as far as the cluster."""
+        return len(self._applications) > self._before
 
     def _heed(self, record: dict[str, Any]) -> None:
         """Passes on what Hadoop's client says, but for Java's side of a failure: that comes after Python's."""
@@ -294,6 +314,8 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
             self._applications.append(found[1])
         if found := _RUNNING.match(message):
             self._job = found[1]
+        if found := _SPLITS.match(message):
+            self._splits[-1] = int(found[1])
         if found := _ATTEMPT_FAILED.match(message):
             self._failed_attempts.append((found[1], message.partition("\n")[2]))
             log.warning("  %s failed", found[1])
@@ -316,7 +338,15 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
         """Nothing: ``failure_report`` says it."""
 
     def interrupted(self) -> None:
-        """Nothing: ``_run_hadoop`` has ended the application."""
+        """Says so in the output folder: ``_run_hadoop`` has ended the application, which may have been done by then."""
+        self.abandon("interrupted\n")
+
+    def counters(self) -> list[dict[str, dict[str, int]]]:
+        """The counters of each step; where there was nothing to read and no task has run, that none was read."""
+        found: list[dict[str, dict[str, int]]] = super().counters()
+        return [
+            counted if splits != 0 else {GROUP: {LINES: 0}} for counted, splits in zip(found, self._splits, strict=True)
+        ]
 
     # --- after the job
 
@@ -343,7 +373,7 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
         A folder with part files is not removed, and one that Hadoop has not taken for this job is not touched.
         """
         folder = self._wanted_output
-        if folder is None or not self._submitted or len(self._log_interpretations) < self._num_steps():
+        if folder is None or not self._submitted or len(self._splits) < self._num_steps():
             return
         if self._hadoop("fs", "-rmdir", folder).returncode and not self._hadoop("fs", "-test", "-d", folder).returncode:
             self._hadoop("fs", "-put", "-", posixpath.join(folder, "_FAILED"), stdin=text.encode())
@@ -374,6 +404,7 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
         if attempt is not None:
             logs = attempt_logs(mapred, self._job, attempt, self._log_folders(), LOG_SECONDS)
         java = "\n".join([logs.java if logs and logs.java else told, *self._last_words]).strip("\n")
+        rows += damaged_input(java, logs.split if logs else None)
         if attempt is not None and logs is not None:
             rows += told_by(attempt, logs, java)
         elif not self._submitted:
@@ -381,7 +412,14 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
         rows += java_side(java)
         if self._submitted:
             rows.append(f"All logs: yarn logs -applicationId {self._applications[-1]}")
-        return "\n".join(rows), exit_code(java)
+        return self._with_local_paths("\n".join(rows)), exit_code(java)
+
+    def _with_local_paths(self, text: str) -> str:
+        """The text with the paths that the user has given in place of those that were uploaded, and are gone by now."""
+        for path, uri in self._upload_mgr.path_to_uri().items():
+            for uploaded in set(re.findall(rf"\w+://[^/\s]*{re.escape(urlsplit(uri).path)}", text)):
+                text = text.replace(uploaded, path)
+        return text
 
     def _log_folders(self) -> list[Path]:
         return [Path(path) for path in self._hadoop_log_dirs() if not is_uri(path)]

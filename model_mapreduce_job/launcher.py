@@ -8,9 +8,8 @@ import codecs
 import time
 from argparse import Namespace
 from collections.abc import Iterable
-from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mrjob.runner import MRJobRunner
 from mrjob.step import StepFailedException
@@ -56,7 +55,7 @@ def launch(job: Any, model: Any) -> None:
             for block in runner.cat_output():
                 job.stdout.write(block)
             job.stdout.flush()
-        if not job.options.quiet:
+        if not job.options.quiet or job.options.summary_file:
             extras.fetch_examples(len(summary.failures_by_kind))
         summary.examples = extras.examples
         summary.seconds = time.monotonic() - started
@@ -116,7 +115,7 @@ def _remove_old_summary(path: str | None) -> None:
 
 def _preflight(job: Any, model: Any, extras: RunnerExtras) -> None:
     """Scores the first records of the input here, before anything is submitted."""
-    read = read_lines(_first_lines(job, extras))
+    read = _first_records(job, extras)
     # A record that ends the model's process must not take the launcher along.
     with job.make_scorer(Namespace(**{**vars(job.options), "isolate": True})) as scorer:
         _, failures = scorer.score_batch(read.items)
@@ -126,11 +125,11 @@ def _preflight(job: Any, model: Any, extras: RunnerExtras) -> None:
         job.stderr.flush()
     crashed = [place for place, failure in failures.items() if is_crash(failure)]
     if crashed and not job.options.isolate:
-        raise ModelCrashedError("the input", shown(read.texts[crashed[0]]), failures[crashed[0]].message)
+        raise ModelCrashedError(read.paths[crashed[0]], shown(read.texts[crashed[0]]), failures[crashed[0]].message)
     if found and job.options.on_failure == "stop":
         first = failures[min(failures)]
         text = first.record if isinstance(first.record, bytes) else read.texts[min(failures)]
-        raise RecordFailedError("the input", shown(text), first.reason)
+        raise RecordFailedError(read.paths[min(failures)], shown(text), first.reason)
     if found and len(found) == len(read.items) and job.options.max_failure_ratio is None:
         raise ModelError(
             f"preflight: none of the first {len(found):,} records could be predicted ({_kinds(model, found)}). "
@@ -144,10 +143,24 @@ def _kinds(model: Any, failures: list[Failure]) -> str:
     return "; ".join(f"{kind}: {message}" for kind, message in first.items())
 
 
-def _first_lines(job: Any, extras: RunnerExtras) -> list[bytes]:
+class _Records(NamedTuple):
+    paths: list[str]
+    texts: list[bytes]
+    items: list[Any]
+
+
+def _first_records(job: Any, extras: RunnerExtras) -> _Records:
     wanted = job.options.preflight
+    found = _Records([], [], [])
     batches: Iterable[tuple[str, list[bytes]]]
     batches = ((path, lines) for path, blocks in extras.first_files() for lines in batch_lines(blocks, wanted))
     if job.options.partition_fields:
         batches = with_partition_fields(batches)
-    return list(islice(chain.from_iterable(lines for _, lines in batches), wanted))
+    for path, lines in batches:
+        read = read_lines(lines[: wanted - len(found.items)])
+        found.paths.extend([path] * len(read.items))
+        found.texts.extend(read.texts)
+        found.items.extend(read.items)
+        if len(found.items) >= wanted:
+            break
+    return found

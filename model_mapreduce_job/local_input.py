@@ -9,7 +9,7 @@ from mrjob.parse import is_uri
 
 from model_mapreduce_job.command_line import CommandLineError
 
-__all__ = ["check_local_input", "files_below", "left_out", "matching_paths", "single_files"]
+__all__ = ["check_local_input", "files_below", "left_out", "matching_paths", "refuse_hidden", "single_files"]
 
 # Text that would be scored as one long bad record.
 UNKNOWN_COMPRESSION = (".xz", ".zst", ".lzo", ".lz4", ".z", ".zip", ".snappy")
@@ -37,6 +37,14 @@ def files_below(path: str) -> Iterator[str]:
 def left_out(names: Iterable[str]) -> bool:
     """Whether a file whose path below what was named has these parts is no input, by Hadoop's rule."""
     return any(name.startswith(("_", ".")) for name in names)
+
+
+def refuse_hidden(path: str) -> None:
+    """Raises ``CommandLineError`` for a path that Hadoop would leave out although it is named."""
+    if left_out([path.rstrip("/").rpartition("/")[2]]):
+        raise CommandLineError(
+            f"input {path}: Hadoop leaves out names that begin with _ or a dot, also when they are named. Rename it."
+        )
 
 
 def single_files(paths: Iterable[str]) -> list[str]:

@@ -32,8 +32,8 @@ def environment_archive(archives: list[Any]) -> Path | None:
             continue
         if not Path(path).exists():
             raise CommandLineError(
-                f"{path}, the environment that is to be shipped, does not exist. Build it: make archive "
-                "(or python -m model_mapreduce_job.environment_archive)."
+                f"{Path(path).absolute()}, the environment that is to be shipped, does not exist. Build it: make "
+                "archive (or python -m model_mapreduce_job.environment_archive)."
             )
         return Path(path).resolve()
     return None
@@ -88,7 +88,10 @@ def check_environment(archive: Path, settings: Settings) -> None:
         problem = f"has another {', '.join(stale)} than this machine"
     else:
         return
-    raise CommandLineError(f"{archive.name} {problem}. Build it anew: APP_SETTINGS={settings.name} make archive")
+    raise CommandLineError(
+        f"{archive} {problem}. Build it anew: APP_SETTINGS={settings.name} make archive (or python -m "
+        "model_mapreduce_job.environment_archive, where it is to be)."
+    )
 
 
 def _is_ours(path: Any) -> bool:

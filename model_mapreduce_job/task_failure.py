@@ -4,7 +4,7 @@ import re
 
 from model_mapreduce_job.container_logs import AttemptLogs
 
-__all__ = ["exit_code", "java_side", "told_by"]
+__all__ = ["damaged_input", "exit_code", "java_side", "told_by"]
 
 # What Java's decompressors say of a file that is cut off or damaged.
 _DAMAGED = re.compile(
@@ -12,6 +12,7 @@ _DAMAGED = re.compile(
     r"not a gzip file|(gzip|bz2?|BZip2) .*(corrupt|invalid)|crc error|bad block header|Stream is not BZip2",
     re.IGNORECASE,
 )
+_NOT_STARTED = re.compile(r'Cannot run program "([^"]+)".*error=\d+, (.+)')
 _CODE = re.compile(r"subprocess failed with code (\d+)")
 # Lines of a container's standard error that are shown; its traceback is at the end.
 SHOWN_LINES = 40
@@ -29,6 +30,14 @@ def _task_code(java: str) -> int | None:
     return int(codes[-1]) if codes else None
 
 
+def damaged_input(java: str, split: str | None) -> list[str]:
+    """The line that says so where Java could not decompress the input; none otherwise."""
+    if not _DAMAGED.search(java):
+        return []
+    told = "the compressed data is cut off or damaged. Nothing of it can be trusted to be whole; replace the file."
+    return [f"{split or 'a file of the input'}: {told}"]
+
+
 def told_by(attempt: str, logs: AttemptLogs, java: str) -> list[str]:
     """The lines that say which attempt failed, where, on what, and what it wrote to standard error."""
     number = _task_code(java)
@@ -39,6 +48,8 @@ def told_by(attempt: str, logs: AttemptLogs, java: str) -> list[str]:
         rows += [f"  {line}" for line in logs.stderr[-SHOWN_LINES:]]
     elif logs.reason:
         rows.append(f"What it wrote to standard error is not to be had: {logs.reason}")
+    elif found := _NOT_STARTED.search(java):
+        rows.append(f"{found[1]} could not be started there: {found[2]}. Is --python-bin the Python of the nodes?")
     else:
         rows.append("It wrote nothing to standard error: it was ended from outside, or its interpreter crashed.")
     return rows

@@ -94,6 +94,22 @@ def test_a_million_records_from_and_to_hdfs(cluster: HadoopCluster, million: Pat
     assert "_SUCCESS" in names(cluster, folder)
 
 
+def test_an_empty_folder_is_no_record(cluster: HadoopCluster) -> None:
+    put(cluster, f"{RUN}/in/empty/_SUCCESS", b"")
+    ran = run_job(cluster, *JOB, f"hdfs://{RUN}/in/empty", "--output-dir", f"hdfs://{RUN}/out/empty")
+    assert ran.returncode == 0, ran.stderr.decode()
+    assert re.search(r"records +0\n", ran.stderr.decode())
+    assert names(cluster, f"{RUN}/out/empty") == {"_SUCCESS"}
+
+
+def test_local_names_that_hdfs_does_not_take(cluster: HadoopCluster, tmp_path: Path) -> None:
+    (tmp_path / "hour=10:00").mkdir()
+    (tmp_path / "hour=10:00" / "10:00.ldjson").write_bytes(GOOD + b"\n")
+    ran = run_job(cluster, *JOB, tmp_path, "--partition_fields")
+    assert ran.returncode == 0, ran.stderr.decode()
+    assert ran.stdout == GOOD[:-1] + b', "hour": "10:00"}\t{"species": "setosa"}\n'
+
+
 def test_gzip_and_bzip2_with_several_members(cluster: HadoopCluster) -> None:
     lines = (GOLDEN / "input.pairs").read_bytes().splitlines(keepends=True)
     records = [line.split(b"\t")[0] + b"\n" for line in lines]

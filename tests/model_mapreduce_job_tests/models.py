@@ -34,7 +34,7 @@ class DyingModel(_Echo):
 
     def predict(self, data: dict[str, Any]) -> dict[str, Any]:
         if data["value"] == "die":
-            os._exit(0)
+            ctypes.CDLL(None)._exit(0)
         return super().predict(data)
 
 
