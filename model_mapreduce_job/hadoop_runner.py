@@ -221,7 +221,7 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
     def _get_input_paths(self) -> list[str]:
         found: list[str] = []
         for path in super()._get_input_paths():
-            found += [path] if is_uri(path) else matching_paths(path)
+            found += [path] if is_uri(path) else _for_hdfs(matching_paths(path))
         return found
 
     def _add_input_files_for_upload(self) -> None:
@@ -456,7 +456,7 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
     def _checked(self, *args: str) -> None:
         done = self._hadoop(*args)
         if done.returncode:
-            complaint = done.stderr.decode("utf-8", "replace").strip()
+            complaint = done.stderr.decode("utf-8", "replace").partition("\nUsage:")[0].strip()
             raise HadoopError(f"hadoop {' '.join(args)} failed: {complaint or f'exit code {done.returncode}'}")
 
     def _tool(self, name: str) -> str | None:
@@ -472,3 +472,10 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
             return subprocess.run([tool, *args], capture_output=True, check=False, timeout=PATIENCE)  # noqa: S603  # as above
         except subprocess.TimeoutExpired:
             return None
+
+
+def _for_hdfs(paths: list[str]) -> Iterator[str]:
+    """The paths, but files one by one where a folder has names that HDFS does not take; a single file can be renamed."""
+    for path in paths:
+        files = list(files_below(path)) if Path(path).is_dir() else []
+        yield from files if any(":" in file for file in files) else [path]
