@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.engines.emr.aws import Aws
 from tests.engines.hadoop.cluster import HadoopCluster
 
 
@@ -18,3 +19,14 @@ def cluster() -> Iterator[HadoopCluster]:
     finally:
         if not was_running:
             hadoop.down()
+
+
+@pytest.fixture(scope="session")
+def aws(cluster: HadoopCluster) -> Iterator[Aws]:
+    """AWS, as far as EMR needs it, with nothing in it. It takes the cluster's NodeManagers for as long as it runs."""
+    stand_in = Aws(cluster)
+    try:
+        stand_in.start()
+        yield stand_in
+    finally:
+        stand_in.stop()

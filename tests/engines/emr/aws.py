@@ -17,7 +17,7 @@ import boto3
 import yaml
 
 from tests.engines.emr import image
-from tests.engines.emr.settings import CONTROL, CREDENTIALS, REGION, WORKERS, AwsError, Place
+from tests.engines.emr.settings import CONTROL, CREDENTIALS, REGION, SHARED, WORKERS, AwsError, Place
 from tests.engines.hadoop import processes
 from tests.engines.hadoop.cluster import TOP, HadoopCluster
 from tests.engines.hadoop.configuration import HOST
@@ -53,6 +53,10 @@ class Aws:
         command += [str(self.place.hadoop.folder), str(self.place.hadoop.base_port)]
         processes.launch(command, self._server_environment(), self._log, self._pid_file)
         self._wait_ready()
+        if self.shared_node:
+            print(
+                f"WARNING: all nodes of EMR clusters are this machine itself: {self.shared_node}", file=sys.__stderr__
+            )
 
     def stop(self) -> None:
         """Ends every cluster and the stand-in; Hadoop has its NodeManagers again."""
@@ -107,13 +111,15 @@ class Aws:
     def iam(self) -> Any:
         return self.client("iam")
 
-    def client(self, service: str, region: str = REGION) -> Any:
-        return boto3.client(
+    def client(self, service: str, region: str = REGION, **how: Any) -> Any:
+        make: Any = boto3.client
+        return make(
             service,
             region_name=region,
             endpoint_url=self.place.endpoint,
             aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+            **how,
         )
 
     def state(self, cluster: str) -> str:
@@ -155,6 +161,12 @@ class Aws:
         """Mistakes of the stand-in's own; each has ended a cluster with TERMINATED_WITH_ERRORS."""
         return list(self._ask()["errors"])
 
+    @property
+    def shared_node(self) -> str | None:
+        """Why all nodes are this machine itself, with a PATH of its own; None where they are nodes of their own."""
+        reason = self._ask()["shared_node"]
+        return None if reason is None else str(reason)
+
     # What these need
 
     def _server_environment(self) -> dict[str, str]:
@@ -166,7 +178,7 @@ class Aws:
             "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": str(self.place.folder / "no-config"),
-            **{name: value for name, value in os.environ.items() if name in ("JAVA_HOME", "USER", "LOGNAME")},
+            **{name: value for name, value in os.environ.items() if name in ("JAVA_HOME", "USER", "LOGNAME", SHARED)},
         }
 
     def _ask(self, query: str = "") -> Any:

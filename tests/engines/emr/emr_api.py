@@ -9,7 +9,8 @@ from moto.emr.exceptions import InvalidRequestException, ValidationException
 from moto.emr.models import Application, Cluster, ElasticMapReduceBackend, Step
 from moto.emr.responses import ElasticMapReduceResponse
 
-from tests.engines.emr.life_cycle import ENDED, LifeCycle, Stage
+from tests.engines.emr.life_cycle import ENDED, LifeCycle
+from tests.engines.emr.stage import Stage
 from tests.engines.hadoop.installation import VERSION
 
 Api = ElasticMapReduceResponse
@@ -17,8 +18,26 @@ Api = ElasticMapReduceResponse
 
 def fill_in(stage: Stage, life_cycles: dict[str, LifeCycle]) -> None:
     """Replaces in moto what only pretends; `life_cycles` gets those that are begun, by the cluster's id."""
+    _name_missing_clusters()
     _fill_in_models(life_cycles)
     _fill_in_calls(stage, life_cycles)
+
+
+class _Clusters(dict[str, Cluster]):
+    """moto looks clusters up without a word for those that there are not."""
+
+    def __missing__(self, name: str) -> Cluster:
+        raise InvalidRequestException(f"Cluster id '{name}' is not valid.")
+
+
+def _name_missing_clusters() -> None:
+    begin_of_moto: Callable[..., None] = ElasticMapReduceBackend.__init__
+
+    def begin(self: Any, *args: Any, **how: Any) -> None:
+        begin_of_moto(self, *args, **how)
+        self.clusters = _Clusters()
+
+    ElasticMapReduceBackend.__init__ = begin  # type: ignore[method-assign]
 
 
 def _fill_in_models(life_cycles: Mapping[str, LifeCycle]) -> None:
@@ -74,12 +93,9 @@ def _say_reasons(model: type, code: str) -> None:
 
 def _fill_in_calls(stage: Stage, life_cycles: dict[str, LifeCycle]) -> None:
     run_job_flow_of_moto = Api.run_job_flow
-    add_steps_of_moto = ElasticMapReduceBackend.add_job_flow_steps
 
     def run_job_flow(self: Any) -> ActionResult:
-        label = self._get_param("ReleaseLabel")
-        if label not in self.backend.list_release_labels():
-            raise ValidationException(f"The supplied release label is invalid: {label}.")
+        _check_label(self.backend, self._get_param("ReleaseLabel"))
         if self._get_param("Instances.InstanceFleets"):
             raise ValidationException("The stand-in has instance groups only, no fleets.")
         result: Any = run_job_flow_of_moto(self)
@@ -87,11 +103,6 @@ def _fill_in_calls(stage: Stage, life_cycles: dict[str, LifeCycle]) -> None:
         life = life_cycles[cluster.id] = LifeCycle(cluster, stage)
         life.start()
         return ActionResult(result.result)
-
-    def add_job_flow_steps(self: Any, job_flow_id: str, steps: list[dict[str, Any]]) -> list[Step]:
-        if job_flow_id not in self.clusters:
-            raise InvalidRequestException(f"Cluster id '{job_flow_id}' is not valid.")
-        return add_steps_of_moto(self, job_flow_id, steps)
 
     def cancel_steps(self: Any) -> ActionResult:
         life = life_cycles[self._get_param("ClusterId")]
@@ -102,12 +113,16 @@ def _fill_in_calls(stage: Stage, life_cycles: dict[str, LifeCycle]) -> None:
             infos.append({"StepId": step_id, "Status": "FAILED" if refused else "SUBMITTED", "Reason": refused or ""})
         return ActionResult({"CancelStepsInfoList": infos})
 
-    def describe_release_label(self: Any) -> ActionResult:
-        label = self._get_param("ReleaseLabel")
-        if label not in self.backend.list_release_labels():
-            raise ValidationException(f"The supplied release label is invalid: {label}.")
-        return ActionResult({"ReleaseLabel": label, "Applications": [{"Name": "Hadoop", "Version": VERSION}]})
-
     for function in (run_job_flow, cancel_steps, describe_release_label):
         setattr(Api, function.__name__, function)
-    setattr(ElasticMapReduceBackend, "add_job_flow_steps", add_job_flow_steps)
+
+
+def describe_release_label(self: Any) -> ActionResult:
+    label = self._get_param("ReleaseLabel")
+    _check_label(self.backend, label)
+    return ActionResult({"ReleaseLabel": label, "Applications": [{"Name": "Hadoop", "Version": VERSION}]})
+
+
+def _check_label(backend: ElasticMapReduceBackend, label: str | None) -> None:
+    if label not in backend.list_release_labels():
+        raise ValidationException(f"The supplied release label is invalid: {label}.")

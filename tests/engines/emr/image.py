@@ -1,4 +1,4 @@
-"""The image of a node: the programs an EMR release for Amazon Linux 2023 has and this machine has not, or has otherwise.
+"""The image of a node: the programs that an EMR release on Amazon Linux 2023 has, where this machine's are not those.
 
 Python there is an interpreter with pip and venv and nothing else installed.
 """
@@ -141,11 +141,11 @@ def _lay_python(image: Path) -> None:
             shutil.copy(each, image / str(each).lstrip("/"), follow_symlinks=False)
     packages = image / site.getsitepackages(["/usr"])[0].lstrip("/")
     packages.mkdir(parents=True, exist_ok=True)
-    for each in distribution("pip").files or ():
-        if each.parts[0].startswith("pip") and each.suffix != ".pyc":
-            target = packages / each
+    for file in distribution("pip").files or ():
+        if file.parts[0].startswith("pip") and file.suffix != ".pyc":
+            target = packages / file
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(str(each.locate()), target)
+            shutil.copy(str(file.locate()), target)
     # Its users cannot write there: without this, each start of Python would compile.
     command = [sys.executable, "-m", "compileall", "-q", "-j", "0", str(image / "usr/lib" / PYTHON), str(packages)]
     subprocess.run(command, check=True, timeout=300, capture_output=True)
@@ -165,7 +165,8 @@ def _lay_programs(place: Place) -> None:
     aws = "\n".join(f"export {name}={value}" for name, value in CREDENTIALS.items())
     # The credentials are the program's, as on an instance: nothing else finds them in the environment.
     programs["aws"] = (
-        f"#!/bin/sh\n{aws}\nexport AWS_DEFAULT_REGION={REGION} AWS_ENDPOINT_URL={place.endpoint} AWS_EC2_METADATA_DISABLED=true\n"
+        f"#!/bin/sh\n{aws}\nexport AWS_DEFAULT_REGION={REGION} AWS_ENDPOINT_URL={place.endpoint}\n"
+        "export AWS_EC2_METADATA_DISABLED=true\n"
         f"export PYTHONPATH=/{PACKAGES} PYTHONDONTWRITEBYTECODE=1 PYTHONNOUSERSITE=1\n"
         f"exec /usr/bin/{PYTHON} -c 'import sys; from awscli.clidriver import main; sys.exit(main())' \"$@\"\n"
     )

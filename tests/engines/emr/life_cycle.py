@@ -1,57 +1,26 @@
-"""The life of a cluster: STARTING, BOOTSTRAPPING, RUNNING and WAITING, TERMINATING, TERMINATED; what moto leaves out."""
+"""The life of a cluster, which moto leaves out: STARTING, BOOTSTRAPPING, RUNNING, WAITING, TERMINATING, TERMINATED."""
 
 import json
-import os
-import signal
-import subprocess
 import threading
-import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from moto.core.utils import utcnow
 
+from tests.engines.emr.commands import Commands, InterruptedLifeError, now
 from tests.engines.emr.image import STEP_LOG4J
 from tests.engines.emr.logs import LogPusher, split_uri
 from tests.engines.emr.nodes import Node
-from tests.engines.emr.settings import WORKERS, AwsError, Place
+from tests.engines.emr.settings import WORKERS
+from tests.engines.emr.stage import BY_USER, End, Stage
 from tests.engines.emr.steps import STEPS, step_command
-from tests.engines.emr.yarn import end_applications
+from tests.engines.emr.yarn import end_applications, sign_off
 
 READY_SECONDS = 120
 ENDED = ("TERMINATING", "TERMINATED", "TERMINATED_WITH_ERRORS")
-BY_USER = ("TERMINATED", "USER_REQUEST", "Terminated by user request")
-
-
-@dataclass(frozen=True)
-class End:
-    """How a cluster ends: its last state, and the code and message of the reason."""
-
-    state: str
-    code: str
-    message: str
-
-
-class Interrupted(Exception):
-    """The cluster, or what it is doing, has been asked to end."""
-
-
-@dataclass
-class Stage:
-    """What the clusters share."""
-
-    place: Place
-    s3: Any
-    iam: Callable[[str, str], bool]  # whether there is an instance profile (or role) of this name
-    make_nodes: Callable[[Place, Sequence[str]], Sequence[Node]]
-    # One cluster at a time has nodes.
-    free: threading.Lock = field(default_factory=threading.Lock)
-    errors: list[str] = field(default_factory=list)
 
 
 class LifeCycle:
@@ -63,7 +32,8 @@ class LifeCycle:
         self.changed = threading.Condition(threading.RLock())
         self._end: End | None = None
         self._nodes: list[Node] = []
-        self._running: dict[str | None, list[subprocess.Popen[bytes]]] = {}
+        self._has_room = False  # it is the one cluster that may have nodes
+        self._commands = Commands()
         self._logs = LogPusher(stage.s3, cluster.log_uri, cluster.id)
         self._thread = threading.Thread(target=self._run, name=cluster.id, daemon=True)
 
@@ -75,13 +45,13 @@ class LifeCycle:
 
     # --- what the API asks for
 
-    def terminate(self, end: End = End(*BY_USER)) -> None:
+    def terminate(self, end: End = BY_USER) -> None:
         """Begins the end, unless it has begun: what runs is killed, what waits is cancelled."""
         with self.changed:
             if self._end is None:
                 self._end = end
                 self._say("TERMINATING", end.code, end.message)
-                self._kill()
+                self._commands.end()
             self.changed.notify_all()
 
     def cancel(self, step: Any) -> str | None:
@@ -91,7 +61,7 @@ class LifeCycle:
                 self._finish_step(step, "CANCELLED", "Cancelled by user")
             elif step.state == "RUNNING":
                 step.state = "CANCEL_PENDING"
-                self._kill(step.id)
+                self._commands.kill(step.id)
             else:
                 return f"step is {step.state}"
             return None
@@ -105,7 +75,7 @@ class LifeCycle:
     def _run(self) -> None:
         try:
             self._live()
-        except Interrupted:
+        except InterruptedLifeError:
             pass
         except Exception:
             self._blame(traceback.format_exc())
@@ -125,22 +95,24 @@ class LifeCycle:
 
     def _live(self) -> None:
         self._check_roles()
+        self._check_size()
         while not self.stage.free.acquire(timeout=0.1):
             self._check()
-        try:
-            self._make_nodes()
-            self._say("BOOTSTRAPPING")
-            self._bootstrap_all()
-            self._start_workers()
-            self.cluster.ready_datetime = utcnow()
-            self._run_steps()
-        except BaseException:
-            self.terminate(End("TERMINATED_WITH_ERRORS", "INTERNAL_ERROR", "The stand-in failed"))
-            raise
+        self._has_room = True
+        self._make_nodes()
+        self._say("BOOTSTRAPPING")
+        self._bootstrap_all()
+        self._start_workers()
+        self.cluster.ready_datetime = utcnow()
+        self._run_steps()
+
+    def _note(self, text: str) -> None:
+        """For the stand-in's own log: what it does, and when."""
+        print(f"{now()} {self.cluster.id} {text}", flush=True)
 
     def _check(self) -> None:
         if self._end is not None:
-            raise Interrupted
+            raise InterruptedLifeError
 
     def _check_roles(self) -> None:
         account = self.cluster.emr_backend.account_id
@@ -149,16 +121,22 @@ class LifeCycle:
             if not self.stage.iam(kind, short):
                 message = f"arn:aws:iam::{account}:{kind}/{short} is invalid"
                 self.terminate(End("TERMINATED_WITH_ERRORS", "VALIDATION_ERROR", message))
-                raise Interrupted
+                raise InterruptedLifeError
 
-    def _make_nodes(self) -> None:
-        instances = self.cluster.ec2_instances
-        master = [each for each in instances if each.instance_group.role == "MASTER"]
-        workers = [each for each in instances if each.instance_group.role != "MASTER"]
+    def _instances(self) -> tuple[list[Any], list[Any]]:
+        """The masters and the others, as far as moto has made them."""
+        roles = [(each, each.instance_group.role == "MASTER") for each in self.cluster.ec2_instances]
+        return [each for each, is_master in roles if is_master], [each for each, is_master in roles if not is_master]
+
+    def _check_size(self) -> None:
+        master, workers = self._instances()
         if len(master) != 1 or len(workers) > len(WORKERS):
             message = f"The stand-in has one master and {len(WORKERS)} other instances at most"
             self.terminate(End("TERMINATED_WITH_ERRORS", "VALIDATION_ERROR", message))
-            raise Interrupted
+            raise InterruptedLifeError
+
+    def _make_nodes(self) -> None:
+        master, workers = self._instances()
         chosen = [*master, *workers]
         self._nodes = list(self.stage.make_nodes(self.stage.place, [each.ec2_instance_id for each in chosen]))
         named = {self.cluster.master_public_dns_name: self._nodes[0]}
@@ -171,7 +149,7 @@ class LifeCycle:
     def _bootstrap_all(self) -> None:
         actions = self.cluster.bootstrap_actions
         with ThreadPoolExecutor(len(self._nodes)) as pool:
-            failed = [number for number in pool.map(lambda node: self._bootstrap_node(node, actions), self._nodes)]
+            failed = list(pool.map(lambda node: self._bootstrap_node(node, actions), self._nodes))
         self._check()
         if not any(failed):
             return
@@ -183,7 +161,7 @@ class LifeCycle:
             where = f"On {len(bad)} slave instances (including {' and '.join(bad[:2])})"
         message = f"{where}, bootstrap action {number} returned a non-zero return code"
         self.terminate(End("TERMINATED_WITH_ERRORS", "BOOTSTRAP_FAILURE", message))
-        raise Interrupted
+        raise InterruptedLifeError
 
     def _bootstrap_node(self, node: Node, actions: Sequence[Any]) -> int | None:
         """The number of the action that failed, from one; None where none did."""
@@ -197,8 +175,8 @@ class LifeCycle:
                 node.make_folder(logs)
                 (logs / "stderr").write_text(f"{action.script_path} could not be fetched: {error}\n")
                 return number
-            self._put(node, f"{folder}/{name}", script)
-            if self._execute(node, [f"./{name}", *action.args], logs=logs, folder=folder):
+            node.put(f"{folder}/{name}", script)
+            if self._commands.run(node, [f"./{name}", *action.args], logs=logs, folder=folder):
                 return number
         return None
 
@@ -206,6 +184,7 @@ class LifeCycle:
         # A single node is master and worker.
         workers = self._nodes[1:] or self._nodes
         names = WORKERS[: len(workers)]
+        self._note("starting workers")
         for node, name in zip(workers, names, strict=True):
             node.start_worker(name)
         self.stage.place.hadoop.wait_ready(names, READY_SECONDS)
@@ -218,7 +197,7 @@ class LifeCycle:
                 self._check()
                 step = next((each for each in self.cluster.steps if each.state == "PENDING"), None)
                 if step is None and not self.cluster.keep_job_flow_alive_when_no_steps:
-                    self._finish_work()
+                    self._all_done(failed=False)
                     return
                 if step is None:
                     self._say("WAITING", None, "Cluster ready after last step completed.")
@@ -227,17 +206,13 @@ class LifeCycle:
                 self._say("RUNNING", None, "Running step")
                 step.state = "RUNNING"
                 step.start_date_time = utcnow()
+            self._note(f"step {step.id} runs")
             code = self._run_step(step)
+            self._note(f"step {step.id} ended with {code}")
             end_applications(self.stage.place.hadoop)
             self._logs.push(self._nodes)
             with self.changed:
                 self._conclude(step, code)
-
-    def _finish_work(self) -> None:
-        failed = any(each.state == "FAILED" for each in self.cluster.steps)
-        self.terminate(
-            End("TERMINATED", "ALL_STEPS_COMPLETED", "Steps completed with errors" if failed else "Steps completed")
-        )
 
     def _run_step(self, step: Any) -> int:
         master = self._nodes[0]
@@ -245,9 +220,9 @@ class LifeCycle:
         folder = f"{STEPS}/{step.id}"
         made = step_command(step.jar, step.args, step.hadoop_jar_step.get("MainClass"))
         for name, uri in made.fetched.items():
-            self._put(master, f"{folder}/{name}", self._fetch(uri))
-        syslog = f"-Dlog4j.configuration=file:{STEP_LOG4J} -Dstep.syslog={master.inside(logs / 'syslog')}"
-        return self._execute(
+            master.put(f"{folder}/{name}", self._fetch(uri))
+        syslog = f"-Dlog4j.configuration=file:{master.named(STEP_LOG4J)} -Dstep.syslog={master.inside(logs / 'syslog')}"
+        return self._commands.run(
             master, made.command, logs=logs, folder=folder, step=step.id, environment={"HADOOP_CLIENT_OPTS": syslog}
         )
 
@@ -273,9 +248,12 @@ class LifeCycle:
         # are worth waiting for.
         pending = any(each.state == "PENDING" for each in self.cluster.steps)
         if not pending and not self.cluster.keep_job_flow_alive_when_no_steps:
-            failed = failed or any(each.state == "FAILED" for each in self.cluster.steps)
-            words = "Steps completed with errors" if failed else "Steps completed"
-            self.terminate(End("TERMINATED", "ALL_STEPS_COMPLETED", words))
+            self._all_done(failed=failed)
+
+    def _all_done(self, *, failed: bool) -> None:
+        failed = failed or any(each.state == "FAILED" for each in self.cluster.steps)
+        words = "Steps completed with errors" if failed else "Steps completed"
+        self.terminate(End("TERMINATED", "ALL_STEPS_COMPLETED", words))
 
     def _finish_step(self, step: Any, state: str, reason: str | None = None) -> None:
         step.state = state
@@ -298,72 +276,25 @@ class LifeCycle:
             return
         hadoop = self.stage.place.hadoop
         end_applications(hadoop)
-        # Asked to end, NodeManagers sign off; of one that is only gone, the ResourceManager goes on to expect work.
-        for name in WORKERS:
-            with suppress(Exception):  # not started, or ended by itself
-                hadoop.kill(name, signal.SIGTERM)
+        self._note("applications ended")
+        sign_off(hadoop, WORKERS)
+        self._note("workers ended")
         self._logs.push(self._nodes)
+        self._note("logs pushed")
 
     def _bury(self) -> None:
         nodes, self._nodes = self._nodes, []
-        self.stage.place.hosts.unlink(missing_ok=True)
-        for node in nodes:
-            node.end()
         if nodes:
-            self.stage.free.release()
+            self.stage.place.hosts.unlink(missing_ok=True)
+        try:
+            for node in nodes:
+                node.end()
+            self._note("nodes ended")
+        finally:
+            if self._has_room:
+                self.stage.free.release()
 
-    # --- commands in nodes
-
-    def _execute(
-        self,
-        node: Node,
-        command: Sequence[str],
-        *,
-        logs: Path,
-        folder: str,
-        step: str | None = None,
-        environment: Mapping[str, str] | None = None,
-    ) -> int:
-        """Runs a command in a folder of the node and logs as EMR does; its exit code, or that of the signal."""
-        node.make_folder(logs)
-        controller = logs / "controller"
-        controller.write_text(f"{_now()} INFO Executing: {' '.join(command)}\n")
-        inside = ["/bin/sh", "-c", 'mkdir -p "$0" && cd "$0" && exec "$@"', folder, *command]
-        with (logs / "stdout").open("wb") as out, (logs / "stderr").open("wb") as err:
-            with self.changed:
-                self._check()
-                process = subprocess.Popen(
-                    node.command(*inside, environment=environment),
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=err,
-                    start_new_session=True,
-                )
-                self._running.setdefault(step, []).append(process)
-            code = process.wait()
-            with self.changed:
-                self._running[step].remove(process)
-        with controller.open("a") as log:
-            log.write(f"{_now()} {'INFO' if code == 0 else 'ERROR'} Execution ended with ret val {code}\n")
-        return code
-
-    def _kill(self, step: str | None = None) -> None:
-        """Kills the processes of a step, or, without one, of all that runs."""
-        for key, processes in self._running.items():
-            for process in processes:
-                if step is None or key == step:
-                    with suppress(ProcessLookupError):
-                        os.killpg(process.pid, signal.SIGKILL)
-
-    def _put(self, node: Node, path: str, content: bytes) -> None:
-        command = [
-            "/bin/sh",
-            "-c",
-            'mkdir -p "$(dirname "$0")" && cat > "$0" && chmod 755 "$0" "$(dirname "$0")" && '
-            'chown -R hadoop:hadoop "$(dirname "$0")"',
-            path,
-        ]
-        subprocess.run(node.command(*command, user="root"), input=content, check=True, timeout=60, capture_output=True)
+    # --- what these need
 
     def _fetch(self, uri: str) -> bytes:
         bucket, key = split_uri(uri)
@@ -374,10 +305,8 @@ class LifeCycle:
         with self.changed:
             if self._end is not None and state not in ENDED:
                 return
+            if state != self.cluster.state:
+                self._note(f"{state} {message or ''}")
             self.cluster.state = state
             self.cluster.state_change_code = code
             self.cluster.last_state_change_reason = message
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())

@@ -1,4 +1,4 @@
-"""Logs of a cluster: from the folders of its nodes, where SSH finds them, to its LogUri, where EMR puts them gzipped."""
+"""Logs of a cluster: from the folders of its nodes, where SSH finds them, to LogUri, where EMR puts them gzipped."""
 
 import gzip
 from collections.abc import Iterable, Iterator

@@ -5,22 +5,19 @@ Python, packages, homes and caches hidden and the image (image.py) laid over it.
 with the node's first process, and that with the one who started it.
 """
 
-import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from tests.engines.emr import image
+from tests.engines.emr.node_root import root_script
 from tests.engines.emr.settings import AwsError, Place
-from tests.engines.hadoop import configuration, hidden_python
-from tests.engines.hadoop.cluster import TOP
-from tests.engines.hadoop.installation import java_home, write_if_changed
+from tests.engines.hadoop import configuration
+from tests.engines.hadoop.installation import write_if_changed
 from tests.engines.hadoop.processes import Process, only_child, start_ticks
 
-# Of the root folder, what is the system's. Everything else (homes, caches, repositories) a node has empty.
-SYSTEM = ("bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "sbin", "sys", "usr", "var")
 FOLDERS = {
     "hadoop": ("var/lib/hadoop/steps", "var/log/hadoop/steps", "var/log/bootstrap-actions"),
     "yarn": ("yarn", "var/log/hadoop-yarn/containers"),
@@ -38,6 +35,12 @@ class Node(Protocol):
 
     def inside(self, path: Path) -> str:
         """What a path below the folder is called in the node."""
+
+    def named(self, path: str) -> str:
+        """What commands in the node have to call a path that every node has."""
+
+    def put(self, path: str, content: bytes) -> None:
+        """Writes a program of the node's user hadoop, into a folder of its own."""
 
     def make_folder(self, path: Path) -> None:
         """Makes a folder of the node's user hadoop, unless it is there."""
@@ -61,7 +64,7 @@ class OwnNode:
                 shutil.chown(self.folder / "mnt" / name, *(image.USERS[user][:1] * 2))
         # The first process dies with the thread that has started it, should nobody end it before.
         command = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child"]
-        command += ["--propagation", "private", "sh", "-c", "\n".join(_root(place, self.folder))]
+        command += ["--propagation", "private", "sh", "-c", "\n".join(root_script(place, self.folder))]
         self._holder = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
         )
@@ -93,13 +96,22 @@ class OwnNode:
     def inside(self, path: Path) -> str:
         return f"/{path.relative_to(self.folder)}"
 
+    def named(self, path: str) -> str:
+        return path
+
+    def put(self, path: str, content: bytes) -> None:
+        script = 'folder=$(dirname "$0"); mkdir -p "$folder" && cat > "$0" && chmod 755 "$0" && '
+        script += 'chown -R hadoop:hadoop "$folder"'
+        command = self.command("/bin/sh", "-c", script, path, user="root")
+        subprocess.run(command, input=content, check=True, timeout=60, capture_output=True)
+
     def make_folder(self, path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         shutil.chown(path, *(image.USERS["hadoop"][:1] * 2))
 
     def start_worker(self, name: str) -> None:
-        place = _worker_settings(self.place, name, self.folder, Path("/mnt"))
-        self.place.hadoop.start(name, within=self._enter("yarn"), settings=place, wait=False)
+        settings = worker_settings(self.place, name, self.folder, "/mnt")
+        self.place.hadoop.start(name, within=self._enter("yarn"), settings=settings, wait=False)
 
     def end(self) -> None:
         if self._holder.poll() is None:
@@ -130,7 +142,7 @@ def own_nodes(place: Place, instances: Sequence[str]) -> list[OwnNode]:
 
 
 def _make_folder(place: Place, instance: str) -> Path:
-    folder = place.nodes / instance
+    folder: Path = place.nodes / instance
     for name in ("root", "layers", "conf", *(f"mnt/{each}" for names in FOLDERS.values() for each in names)):
         (folder / name).mkdir(parents=True)
     return folder
@@ -141,7 +153,7 @@ def _environment(user: str) -> dict[str, str]:
     return {"PATH": image.PATH, "HOME": home, "USER": user, "LOGNAME": user, "LANG": "C.UTF-8"}
 
 
-def _worker_settings(place: Place, name: str, folder: Path, mnt: Path) -> Path:
+def worker_settings(place: Place, name: str, folder: Path, mnt: str) -> Path:
     """The configuration of a NodeManager in a node, which keeps the logs of containers there, as EMR's do."""
     hadoop = place.hadoop
     number = int(name.removeprefix("nodemanager"))
@@ -152,55 +164,9 @@ def _worker_settings(place: Place, name: str, folder: Path, mnt: Path) -> Path:
         "yarn.nodemanager.log-dirs": f"{mnt}/var/log/hadoop-yarn/containers",
         "yarn.log-aggregation-enable": "false",
         "yarn.nodemanager.log.retain-seconds": 86400,
+        "yarn.nodemanager.delete.debug-delay-sec": 0,
     }
     for each in (hadoop.folder / "conf" / name).iterdir():
         shutil.copy(each, folder / "conf")
     write_if_changed(folder / "conf/yarn-site.xml", configuration.xml(settings))
     return folder / "conf"
-
-
-# --- the root of a node
-
-
-def _root(place: Place, folder: Path) -> Iterator[str]:
-    """The shell script of a node's first process."""
-    quoted = shlex.quote
-    yield "set -eu"
-    yield f"cd {quoted(str(folder))}"
-    yield "mount -t tmpfs -o mode=755 none layers"
-    yield "mkdir layers/upper layers/work"
-    yield f"layers={quoted(str(folder / 'layers'))}"
-    yield 'mount -t overlay overlay -o "lowerdir=/,upperdir=$layers/upper,workdir=$layers/work" root'
-    yield "cd root"
-    yield "for each in *; do"
-    yield f'    case "$each" in {"|".join(SYSTEM)}) continue ;; esac'
-    yield '    if [ -d "$each" ] && [ ! -L "$each" ]; then mount -t tmpfs -o mode=755 none "$each"; fi'
-    yield "done"
-    yield "mkdir -p mnt home tmp run root .outside; chmod 1777 tmp; chmod 700 root"
-    yield "mount -t proc proc proc; mount --rbind /dev dev; mount -t tmpfs none dev/shm; mount --rbind /sys sys"
-    for path in sorted(hidden_python.pythons(TOP)):
-        here = quoted(f".{path}")
-        yield f"if [ -d {here} ]; then mount -t tmpfs -o mode=755 none {here}; else rm -f {here}; fi"
-    for program_folder in hidden_python.PROGRAM_FOLDERS:
-        yield f"rm -f .{program_folder}/python[0-9]* .{program_folder}/python .{program_folder}/pip*"
-    yield f"cp -a --remove-destination {quoted(str(place.image))}/. ."
-    yield from _shown(place, folder)
-    yield "pivot_root . .outside"
-    yield "exec chroot . /bin/sh -c 'umount -l /.outside && rmdir /.outside && echo ready && exec >/dev/null 2>&1"
-    yield "while :; do sleep 3600 & wait $!; done'"
-
-
-def _shown(place: Place, folder: Path) -> Iterator[str]:
-    hadoop = place.hadoop
-    seen = [hadoop.installation.home, hadoop.folder / "conf", folder / "conf", java_home()]
-    for source, target, mode in (
-        (folder / "mnt", "mnt", "rw"),
-        (image.awscli_packages(), image.PACKAGES, "ro"),
-        *((path, str(path).lstrip("/"), "ro") for path in seen),
-    ):
-        here = shlex.quote(target)
-        yield f"mkdir -p {here}; mount --bind {shlex.quote(str(source))} {here}"
-        if mode == "ro":
-            yield f"mount -o remount,bind,ro {here}"
-    temporary = shlex.quote(str(hadoop.folder / "tmp").lstrip("/"))
-    yield f"mkdir -p {temporary}/s3a; chmod 1777 {temporary} {temporary}/s3a"

@@ -12,6 +12,8 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "stand-in", "AWS_SECRET_ACCESS_KEY": "stand-
 # In the user agent of requests that no fault is made for: the stand-in's own.
 OWN_AGENT = "emr-stand-in"
 CONTROL = "/_stand_in/"
+# Set to anything, it keeps the stand-in from making nodes of their own.
+SHARED = "EMR_SHARED_NODE"
 # Core nodes take the places of the cluster's NodeManagers.
 WORKERS = ("nodemanager1", "nodemanager2")
 
