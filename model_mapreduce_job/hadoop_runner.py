@@ -475,7 +475,7 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
 
 
 def _for_hdfs(paths: list[str]) -> Iterator[str]:
-    """The paths, but files one by one where a folder has names that HDFS does not take; a single file can be renamed."""
+    """The paths; files one by one where a folder has names that HDFS does not take, since a file can be renamed."""
     for path in paths:
         files = list(files_below(path)) if Path(path).is_dir() else []
         yield from files if any(":" in file for file in files) else [path]

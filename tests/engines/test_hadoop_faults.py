@@ -173,7 +173,7 @@ def test_traceback_comes_first_and_java_after(cluster: HadoopCluster) -> None:
     told = ran.stderr.decode()
     assert ran.returncode == 1, told
     report = told[told.index("TaskFailedError") :]
-    assert re.match(r"TaskFailedError: attempt_\S+ failed on \S+, exit code 1, reading hdfs://\S+:0\+\d+\.", report)
+    assert re.match(r"TaskFailedError: attempt_\S+ failed on \S+, exit code 1, reading data/input\.ldjson:0\+\d+\.", report)
     assert re.search(r"ModuleNotFoundError: No module named '\w+'", report)
     assert report.index("ModuleNotFoundError") < report.index("Java's side") < report.index("PipeMapRed")
     assert "PipeMapRed" not in told[: told.index("TaskFailedError")]
@@ -208,7 +208,7 @@ def test_logs_are_read_from_folders_where_the_cluster_does_not_aggregate_them(
         told = ran.stderr.decode()
         assert ran.returncode == 1, told
         assert len(list(tmp_path.glob("nodemanager?/userlogs/application_*/container_*/stderr"))) >= 2
-        assert re.search(r"exit code 1, reading hdfs://\S+:0\+\d+\.", told), told
+        assert re.search(r"exit code 1, reading data/input\.ldjson:0\+\d+\.", told), told
         assert re.search(r"ModuleNotFoundError: No module named '\w+'", told)
     finally:
         for node in nodes:
