@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 HADOOP := $(BIN)/python -m tests.engines.hadoop
 
 .DELETE_ON_ERROR:
-.PHONY: help venv run test check format train dist archive bench test-engines test-hadoop \
+.PHONY: help venv run test check format train dist archive bench test-engines test-hadoop test-emr \
 	hadoop-up hadoop-down hadoop-status clean
 
 help: ## lists the targets
@@ -63,8 +63,15 @@ test-engines: test-hadoop ## runs the tests that need an engine; fails where the
 
 # Ends with the tests' exit code, the cluster stopped either way.
 test-hadoop: $(VENV)/.installed-dev ## starts the Hadoop cluster, runs the tests that need it, stops it
-	@$(HADOOP) up && $(BIN)/python -m pytest tests/engines -m "not disruptive" -n 3 && \
-		$(BIN)/python -m pytest tests/engines -m disruptive; code=$$?; $(HADOOP) down; exit $$code
+	@$(HADOOP) up && $(BIN)/python -m pytest tests/engines $(NOT_EMR) -m "not disruptive" -n 3 && \
+		$(BIN)/python -m pytest tests/engines $(NOT_EMR) -m disruptive; code=$$?; $(HADOOP) down; exit $$code
+
+# EMR's clusters take the place of the Hadoop cluster's NodeManagers: none of its own tests may run beside.
+test-emr: $(VENV)/.installed-dev ## starts Hadoop and a stand-in for AWS, runs the tests of the job on EMR, stops them
+	@$(HADOOP) up && $(BIN)/python -m pytest $(EMR); code=$$?; $(HADOOP) down; exit $$code
+
+EMR := tests/engines/test_emr*.py
+NOT_EMR := --ignore-glob='tests/engines/test_emr*.py'
 
 hadoop-up: $(BIN)/python ## starts a Hadoop cluster on this machine (needs a JDK and Maven); data and logs in .hadoop/
 	@$(HADOOP) up
