@@ -75,7 +75,7 @@ class EmrExtras(MrjobExtras):
             except OSError as error:  # mrjob says what is wrong with it
                 raise CommandLineError(f"input {path}: {error}") from None
         if not runner._opts["cluster_id"]:
-            bootstrap_files(runner._bootstrap)
+            bootstrap_files(runner._parse_bootstrap())
         wanted = self._wanted_output
         if wanted is None:
             return
