@@ -17,6 +17,7 @@ import boto3
 import yaml
 
 from tests.engines.emr import image
+from tests.engines.emr.hdfs import make_home
 from tests.engines.emr.settings import CONTROL, CREDENTIALS, REGION, SHARED, WORKERS, AwsError, Place
 from tests.engines.hadoop import processes
 from tests.engines.hadoop.cluster import TOP, HadoopCluster
@@ -49,6 +50,7 @@ class Aws:
         self.place.nodes.mkdir()
         image.build(self.place)
         self._stop_workers()
+        make_home(self.place.hadoop)
         command = [sys.executable, "-m", "tests.engines.emr.server"]
         command += [str(self.place.hadoop.folder), str(self.place.hadoop.base_port)]
         processes.launch(command, self._server_environment(), self._log, self._pid_file)

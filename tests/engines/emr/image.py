@@ -3,7 +3,6 @@
 Python there is an interpreter with pip and venv and nothing else installed.
 """
 
-import getpass
 import hashlib
 import shutil
 import site
@@ -14,6 +13,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 from textwrap import dedent
 
+from tests.engines.emr.hdfs import USER
 from tests.engines.emr.settings import CREDENTIALS, REGION, AwsError, Place
 from tests.engines.hadoop.installation import java_home
 
@@ -156,7 +156,7 @@ def _lay_programs(place: Place) -> None:
     in_hadoop = dedent(f"""\
         #!/bin/sh
         export HADOOP_HOME={hadoop.home} HADOOP_CONF_DIR={hadoop.configuration}
-        export JAVA_HOME={java_home()} HADOOP_USER_NAME={getpass.getuser()}
+        export JAVA_HOME={java_home()} HADOOP_USER_NAME={USER}
         """)
     programs = {
         name: f'{in_hadoop}exec {hadoop.home}/bin/{name} "$@"\n' for name in ("hadoop", "hdfs", "yarn", "mapred")

@@ -11,6 +11,7 @@ from typing import Any
 from moto.core.utils import utcnow
 
 from tests.engines.emr.commands import Commands, InterruptedLifeError, now
+from tests.engines.emr.history import keep_histories
 from tests.engines.emr.image import STEP_LOG4J
 from tests.engines.emr.logs import LogPusher, split_uri
 from tests.engines.emr.nodes import Node
@@ -210,6 +211,7 @@ class LifeCycle:
             code = self._run_step(step)
             self._note(f"step {step.id} ended with {code}")
             end_applications(self.stage.place.hadoop)
+            self._keep_history(step)
             self._logs.push(self._nodes)
             with self.changed:
                 self._conclude(step, code)
@@ -225,6 +227,11 @@ class LifeCycle:
         return self._commands.run(
             master, made.command, logs=logs, folder=folder, step=step.id, environment={"HADOOP_CLIENT_OPTS": syslog}
         )
+
+    def _keep_history(self, step: Any) -> None:
+        logs = self._nodes[0].folder / "mnt/var/log"
+        syslog = logs / "hadoop/steps" / step.id / "syslog"
+        keep_histories(self.stage.place.hadoop, syslog, logs / "hadoop-mapreduce/history")
 
     def _conclude(self, step: Any, code: int) -> None:
         """What a step's end means for it, for those after it and for the cluster."""

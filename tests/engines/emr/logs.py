@@ -44,6 +44,7 @@ def _named(node: Node) -> Iterator[tuple[str, Path]]:
         ("bootstrap-actions", f"node/{node.instance}/bootstrap-actions"),
         ("hadoop/steps", "steps"),
         ("hadoop-yarn/containers", "containers"),
+        ("hadoop-mapreduce/history", "hadoop-mapreduce/history"),
     ):
         for path in sorted((logs / folder).rglob("*")):
             if path.is_file():
