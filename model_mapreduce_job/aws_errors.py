@@ -1,5 +1,6 @@
 """What AWS refuses, told with what to do about it."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,6 +26,8 @@ _CREDENTIALS = (
 _SIGN_IN = "The credentials are not accepted; look at them with `aws sts get-caller-identity`, and get new ones."
 _SECTION = "Check the section emr of the configuration; `make emr-preflight` looks into it before money is spent."
 _RIGHTS = "Ask whoever administers the account for the right to do this; docs/emr.md lists what a job needs."
+# boto3's own variables: up to ten attempts, the last of them half a minute after the one before.
+PATIENCE = {"AWS_RETRY_MODE": "standard", "AWS_MAX_ATTEMPTS": "10"}
 # The beginnings of error codes, and what helps.
 _REMEDIES = {
     "ExpiredToken": "The session has expired: sign in again.",
@@ -67,9 +70,18 @@ def explained(error: Exception) -> str:
 
 @contextmanager
 def told_with_remedy() -> Iterator[None]:
-    """Raises ``AwsError`` in place of what boto3 raises, ``CommandLineError`` for a place that is not in S3."""
+    """Raises ``AwsError`` in place of what boto3 raises, ``CommandLineError`` for a place that is not in S3.
+
+    boto3 gives up after four retries within a few seconds; a cluster that is paid for is worth some patience.
+    """
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
     try:
         yield
+    except OSError as error:
+        if not str(error).endswith("is not a directory!"):  # mrjob's, of a folder that the configuration names
+            raise
+        raise CommandLineError(f"{error} If it is of the bootstrap, build it: make dist") from error
     except ValueError as error:
         if not str(error).startswith("Invalid S3 URI"):
             raise

@@ -29,6 +29,8 @@ from model_mapreduce_job.shipping import bootstrap_files  # noqa: E402
 
 __all__ = ["main"]
 
+# On Amazon Linux 2023, with the C library that `make dist` fetches wheels for.
+SERIES = "emr-7."
 CREATE_ROLES = "Create both roles: aws emr create-default-roles"
 
 
@@ -88,11 +90,11 @@ class Preflight:
             if not page.get("NextToken"):
                 break
             token = {"NextToken": page["NextToken"]}
-        newest = max(labels, key=_version, default="none")
+        newest = max((each for each in labels if each.startswith(SERIES)), key=_version, default="none")
         if label not in labels:
             raise NotReadyError(f"there is no {label} in {self._region}; the newest is {newest}.")
-        if _version(label)[0] != 7:
-            raise NotReadyError(f"{label} is not of the series emr-7.x, for which the wheels are built.")
+        if not label.startswith(SERIES):
+            raise NotReadyError(f"{label} is not of the series {SERIES}x, for which the wheels are built.")
         return label if label == newest else f"{label} (the newest is {newest})"
 
     def _service_role(self) -> str:

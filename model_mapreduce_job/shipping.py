@@ -55,10 +55,13 @@ def shipped_options(options: dict[str, Any]) -> dict[str, Any]:
 def for_emr(kwargs: dict[str, Any]) -> dict[str, Any]:
     """What mrjob's EMR runner is made with, so that it needs no change.
 
-    It uploads single files only; and Python looks beside the script for imports, in a cache where the script is alone.
+    It uploads single files only. Python looks beside the script for imports, in a cache where the script is alone. And
+    to find the log of a failed task it reads the job's history, as JSON only, which is not Hadoop's default any more.
     """
+    history = {"mapreduce.jobhistory.jhist.format": "json"}
     return {
         **kwargs,
+        "steps": [{**step, "jobconf": {**step.get("jobconf", {}), **history}} for step in kwargs["steps"]],
         "input_paths": single_files(kwargs["input_paths"]),
         "cmdenv": {"PYTHONPATH": ".", **kwargs["cmdenv"]},
     }
