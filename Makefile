@@ -59,7 +59,7 @@ archive: $(VENV)/.installed ## packs Python, packages, models and settings for c
 bench: $(VENV)/.installed-dev ## measures how fast the job is
 	PYTHONPATH=./ $(BIN)/python benchmarks/run.py
 
-test-engines: test-hadoop ## runs the tests that need an engine; fails where the engine cannot start
+test-engines: test-hadoop test-emr ## runs the tests that need an engine; fails where the engine cannot start
 
 # Ends with the tests' exit code, the cluster stopped either way.
 test-hadoop: $(VENV)/.installed-dev ## starts the Hadoop cluster, runs the tests that need it, stops it
@@ -67,7 +67,7 @@ test-hadoop: $(VENV)/.installed-dev ## starts the Hadoop cluster, runs the tests
 		$(BIN)/python -m pytest tests/engines $(NOT_EMR) -m disruptive; code=$$?; $(HADOOP) down; exit $$code
 
 # EMR's clusters take the place of the Hadoop cluster's NodeManagers: none of its own tests may run beside.
-test-emr: $(VENV)/.installed-dev ## starts Hadoop and a stand-in for AWS, runs the tests of the job on EMR, stops them
+test-emr: $(VENV)/.installed-dev dist ## starts Hadoop and a stand-in for AWS, runs the tests of the job on EMR, stops them
 	@$(HADOOP) up && $(BIN)/python -m pytest $(EMR); code=$$?; $(HADOOP) down; exit $$code
 
 EMR := tests/engines/test_emr*.py

@@ -175,7 +175,7 @@ class EmrExtras(MrjobExtras):
         except (ClientError, BotoCoreError):
             return []
         status = cluster["Status"]
-        reason = status.get("StateChangeReason", {}).get("Message", "")
+        reason = status.get("StateChangeReason", {}).get("Message", "").rstrip(".")
         rows = [f"Cluster {cluster['Id']}: {status['State']}" + (f", {reason}." if reason else ".")]
         if "bootstrap action" in reason:
             rows.append("Its commands stand in the configuration (mrjob.conf, section emr) under bootstrap.")
@@ -209,9 +209,10 @@ class EmrExtras(MrjobExtras):
             # The first place that mrjob names: for a next one it would wait, of a cluster that goes on, ten minutes.
             for folders in islice(self._runner._stream_task_log_dirs(application_id=application), 1):
                 for folder in folders if application else ():
-                    yield from (
-                        path for path in self._runner.fs.ls(folder) if posixpath.basename(path).startswith("stderr")
-                    )
+                    found: list[str] = []
+                    with suppress(OSError):  # over SSH each node is asked, and not each has run a task
+                        found = list(self._runner.fs.ls(folder))
+                    yield from (path for path in found if posixpath.basename(path).startswith("stderr"))
 
     def mark_succeeded(self) -> None:
         """Writes ``_SUCCESS`` into the output folder."""

@@ -69,7 +69,8 @@ def run(aws: Aws, *arguments: object, code: int = 0, **how: Any) -> tuple[bytes,
     """What the job writes to standard output, and what it tells; ``code`` is what it must end with."""
     ran = finish(start(aws, *arguments, **how))
     told = ran.stderr.decode()
-    assert ran.returncode == code, f"{told}\n{aws.errors()}"
+    print(told)
+    assert ran.returncode == code, aws.errors()
     assert aws.errors() == []
     return ran.stdout, told
 
@@ -270,7 +271,7 @@ def test_a_step_that_fails(aws: Aws, bucket: str, kept: str) -> None:
         ssh=True,
     )
     report = told[told.index("TaskFailedError") :]
-    assert re.search(r"exit code 1, reading \./data/input\.ldjson:0\+\d+\.", report)
+    assert re.search(r"exit code 1, reading \S+/data/input\.ldjson:0\+\d+\.", report)
     assert re.search(r"ModuleNotFoundError: No module named '\w+'", report)
     assert report.index("Traceback") < report.index("Java's side") < report.index("PipeMapRed")
     assert "PipeMapRed" not in told[: told.index("TaskFailedError")]
