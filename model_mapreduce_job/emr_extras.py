@@ -62,7 +62,7 @@ class EmrExtras(MrjobExtras):
 
     # --- before the job
 
-    def refuse_old_output(self) -> None:
+    def check_paths(self) -> None:
         """Raises ``CommandLineError`` where input is missing, the output folder not free, or a bucket elsewhere."""
         runner = self._runner
         for path in runner._input_paths:
@@ -74,6 +74,7 @@ class EmrExtras(MrjobExtras):
                 runner._check_input_path(path)
             except OSError as error:  # mrjob says what is wrong with it
                 raise CommandLineError(f"input {path}: {error}") from None
+        runner._opts["check_input_paths"] = False  # it lists all of them, which need not be done twice
         if not runner._opts["cluster_id"]:
             bootstrap_files(runner._parse_bootstrap())
         wanted = self._wanted_output
@@ -146,6 +147,8 @@ class EmrExtras(MrjobExtras):
             what = f"cancel-steps --cluster-id {cluster} --step-ids {' '.join(runner._step_ids)}"
             command = what if kept else f"terminate-clusters --cluster-ids {cluster}"
             log.error("%s End it yourself: aws emr %s --region %s", explained(error), command, region)
+        with suppress(ClientError, BotoCoreError):
+            self.abandon("interrupted\n")
 
     def failure_report(self, error: StepFailedException) -> tuple[str, int | None]:
         """What is known of a failed step: the task's own words first, Java's last; and the exit code it stands for."""
@@ -159,8 +162,9 @@ class EmrExtras(MrjobExtras):
         else:
             rows, code = [f"{error}.", *self._causes], exit_code("\n".join(self._causes))
         text = "\n".join([*rows, *self._cluster_rows()])
-        for path, uri in self._runner._upload_mgr.path_to_uri().items():
-            text = text.replace(uri, path)  # which the user has given, and which is still there
+        uploaded = self._runner._upload_mgr.path_to_uri()
+        for path in sorted(uploaded, key=lambda path: len(uploaded[path]), reverse=True):
+            text = text.replace(uploaded[path], path)  # which the user has given, and which is still there
         return text, code
 
     @staticmethod

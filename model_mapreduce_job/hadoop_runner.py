@@ -159,7 +159,7 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
         lines = done.stdout.decode("utf-8", "surrogateescape").split("\n")
         self._listed = {found[2]: int(found[1]) for line in lines if (found := _LISTED.match(line))}
 
-    def refuse_old_output(self) -> None:
+    def check_paths(self) -> None:
         """Raises ``CommandLineError`` where the output folder exists, and says what is in it, or input is missing."""
         self._look()
         folder = self._wanted_output
@@ -199,7 +199,7 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
         return posixpath.join(folder, self._archive.name)
 
     def _check_input_paths(self) -> None:
-        """Nothing: ``refuse_old_output`` has looked."""
+        """Nothing: ``check_paths`` has looked."""
 
     def _default_sh_bin(self) -> list[str]:
         return ["/bin/sh", "-e"]  # mrjob's -x shows each command to whoever wants to read an error
@@ -416,8 +416,9 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
 
     def _with_local_paths(self, text: str) -> str:
         """The text with the paths that the user has given in place of those that were uploaded, and are gone by now."""
-        for path, uri in self._upload_mgr.path_to_uri().items():
-            for uploaded in set(re.findall(rf"\w+://[^/\s]*{re.escape(urlsplit(uri).path)}", text)):
+        places = {path: urlsplit(uri).path for path, uri in self._upload_mgr.path_to_uri().items()}
+        for path in sorted(places, key=lambda path: len(places[path]), reverse=True):
+            for uploaded in set(re.findall(rf"\w+://[^/\s]*{re.escape(places[path])}", text)):
                 text = text.replace(uploaded, path)
         return text
 

@@ -41,7 +41,7 @@ def launch(job: Any, model: Any) -> None:
     version = f"{model.major_version}.{model.minor_version}"
     with cloud_errors(job.options.runner), job.make_runner() as runner:
         extras = extras_of(runner)
-        extras.refuse_old_output()
+        extras.check_paths()
         _remove_old_summary(job.options.summary_file)
         if job.options.preflight:
             _preflight(job, model, extras)

@@ -28,7 +28,7 @@ class RunnerExtras(Protocol):
     # The first failure of each kind, by kind.
     examples: dict[str, dict[str, Any]]
 
-    def refuse_old_output(self) -> None:
+    def check_paths(self) -> None:
         """Raises ``CommandLineError`` where input is missing or the output folder is not free."""
 
     def first_files(self) -> Iterator[tuple[str, Iterable[bytes]]]:
@@ -64,7 +64,7 @@ class MrjobExtras:
         self._runner = runner
         self.examples: dict[str, dict[str, Any]] = {}
 
-    def refuse_old_output(self) -> None:
+    def check_paths(self) -> None:
         """Raises ``OSError`` where input is missing; the runner looks for old output itself."""
         self._runner._check_input_paths()
 

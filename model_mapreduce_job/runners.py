@@ -113,7 +113,7 @@ class LocalInputRunner(SimMRJobRunner):  # type: ignore[misc]  # mrjob has no ty
 
     # --- output
 
-    def refuse_old_output(self) -> None:
+    def check_paths(self) -> None:
         """Raises ``CommandLineError`` where input is missing or the output folder is not empty.
 
         A part file of an earlier job among those of this one would double or replace records.
