@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import (
@@ -18,7 +19,7 @@ from botocore.exceptions import (
 from model_mapreduce_job.command_line import CommandLineError
 from model_scoring.errors import ScoringError
 
-__all__ = ["AwsError", "explained", "told_with_remedy"]
+__all__ = ["AwsError", "explained", "region_of", "told_with_remedy"]
 
 _CREDENTIALS = (
     "Run `aws configure`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name an AWS_PROFILE that has them."
@@ -68,6 +69,12 @@ def explained(error: Exception) -> str:
     return f"{error}"
 
 
+def region_of(answer: Any) -> str:
+    """The region that ``GetBucketLocation`` has answered with, which spells two of them in ways of its own."""
+    constraint = str(answer["LocationConstraint"] or "us-east-1")
+    return "eu-west-1" if constraint == "EU" else constraint
+
+
 @contextmanager
 def told_with_remedy() -> Iterator[None]:
     """Raises ``AwsError`` in place of what boto3 raises, ``CommandLineError`` for a place that is not in S3.
@@ -78,6 +85,8 @@ def told_with_remedy() -> Iterator[None]:
         os.environ.setdefault(name, value)
     try:
         yield
+    except (ClientError, BotoCoreError, Boto3Error) as error:  # some are OSErrors, too
+        raise AwsError(explained(error)) from error
     except OSError as error:
         if not str(error).endswith("is not a directory!"):  # mrjob's, of a folder that the configuration names
             raise
@@ -85,6 +94,6 @@ def told_with_remedy() -> Iterator[None]:
     except ValueError as error:
         if not str(error).startswith("Invalid S3 URI"):
             raise
-        raise CommandLineError(f"{error}. What a cluster of EMR leaves has to be in S3: s3://BUCKET/FOLDER") from error
-    except (ClientError, BotoCoreError, Boto3Error) as error:
-        raise AwsError(explained(error)) from error
+        raise CommandLineError(
+            f"{error}. What EMR reads and writes is in a folder of S3: s3://BUCKET/FOLDER"
+        ) from error

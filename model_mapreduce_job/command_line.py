@@ -14,6 +14,7 @@ import math
 import os
 import signal
 import sys
+import threading
 import traceback
 from argparse import ArgumentTypeError
 from collections.abc import Iterator
@@ -97,7 +98,24 @@ def signals_interrupt(wanted: bool) -> Iterator[None]:
     def interrupt(number: int, _frame: Any) -> None:
         raise KeyboardInterrupt(number)
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    # Who ignores one of them, as nohup does, wants to.
+    wanted_ones = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) != signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in wanted_ones}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Lets no second Ctrl-C end what ends a job on a cluster; it takes seconds, and the cluster is paid for."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
         yield
     finally:

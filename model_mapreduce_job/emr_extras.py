@@ -10,7 +10,8 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from io import BufferedReader
+from datetime import UTC, datetime
+from io import BufferedReader, RawIOBase
 from itertools import islice
 from typing import Any
 
@@ -19,12 +20,12 @@ from mrjob.emr import EMRJobRunner
 from mrjob.parse import is_uri, parse_s3_uri
 from mrjob.step import StepFailedException
 
-from model_mapreduce_job.aws_errors import explained
+from model_mapreduce_job.aws_errors import AwsError, explained, region_of
 from model_mapreduce_job.command_line import FIRST_FILES, CommandLineError
 from model_mapreduce_job.container_logs import LOG_SECONDS, AttemptLogs
 from model_mapreduce_job.examples import parse_example
-from model_mapreduce_job.local_input import left_out, refuse_hidden
-from model_mapreduce_job.output_folder import refuse_output
+from model_mapreduce_job.local_input import left_out, refuse_hidden, safe_names
+from model_mapreduce_job.output_folder import check_output_name, refuse_output
 from model_mapreduce_job.runner_extras import MrjobExtras
 from model_mapreduce_job.shipping import bootstrap_files
 from model_mapreduce_job.task_failure import damaged_input, exit_code, java_side, told_by
@@ -37,6 +38,9 @@ log = logging.getLogger("mrjob.emr")  # where mrjob's own --quiet and --verbose 
 _CAUSE = "\nProbable cause of failure:"
 # Containers whose logs are looked into for the summary's examples.
 LOOKED_INTO = 100
+ALIVE = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING")
+# What cannot be read without being restored.
+ARCHIVED = ("GLACIER", "DEEP_ARCHIVE")
 MISSING = ("404", "NoSuchBucket", "NoSuchKey")
 
 
@@ -46,7 +50,13 @@ class EmrExtras(MrjobExtras):
     def __init__(self, runner: EMRJobRunner) -> None:
         super().__init__(runner)
         # They are read from the step's log; who has turned that off knows that there are none.
-        self.delivers_counts = runner._read_logs()
+        self.without_counts = (
+            "the tasks' counts stand in the log of the step, and that could not be read: it has not reached S3, or the "
+            "wait for it was cut short. The output has not been checked."
+            if runner._read_logs()
+            else ""
+        )
+        self._started = datetime.now(UTC)
         own = runner._output_dir == f"{runner._cloud_tmp_dir}output/"
         self._wanted_output: str | None = None if own else runner._output_dir.rstrip("/")
         self._causes: list[str] = []
@@ -66,20 +76,18 @@ class EmrExtras(MrjobExtras):
         """Raises ``CommandLineError`` where input is missing, the output folder not free, or a bucket elsewhere."""
         runner = self._runner
         for path in runner._input_paths:
-            if "," in (path if is_uri(path) else posixpath.basename(path)):
-                raise CommandLineError(f"input {path}: Hadoop takes a comma for the end of a path. Rename it.")
-            refuse_hidden(path if is_uri(path) else "")
-            self._check_region(path, "input")
-            try:
-                runner._check_input_path(path)
-            except OSError as error:  # mrjob says what is wrong with it
-                raise CommandLineError(f"input {path}: {error}") from None
-        runner._opts["check_input_paths"] = False  # it lists all of them, which need not be done twice
+            if is_uri(path):
+                self._check_remote(path)
+            elif path != "-":
+                runner._upload_mgr.add(path)
+        safe_names(runner._upload_mgr._path_to_name)
+        runner._opts["check_input_paths"] = False  # done, by Hadoop's rules, and once
         if not runner._opts["cluster_id"]:
             bootstrap_files(runner._parse_bootstrap())
         wanted = self._wanted_output
         if wanted is None:
             return
+        check_output_name(wanted)
         if not self._check_region(wanted, "--output-dir"):
             bucket, _ = parse_s3_uri(wanted)
             raise CommandLineError(
@@ -89,6 +97,34 @@ class EmrExtras(MrjobExtras):
         names = self._names_below(wanted)
         if names:
             refuse_output(wanted, [name for name in names if name], f"aws s3 rm --recursive {wanted}")
+
+    def _check_remote(self, path: str) -> None:
+        if "," in re.sub(r"\{[^}]*\}", "", path):
+            raise CommandLineError(f"input {path}: Hadoop takes a comma for the end of a path. Rename it.")
+        refuse_hidden(path)
+        self._check_region(path, "input")
+        found = False
+        for each, summary in self._objects(path):
+            found = True
+            if summary.storage_class in ARCHIVED:
+                raise CommandLineError(
+                    f"input {each} is archived ({summary.storage_class}). Restore and copy it first."
+                )
+        if not found:
+            raise CommandLineError(
+                f"input {path} does not exist. Name an object, a folder or a pattern that matches one."
+            )
+
+    def _objects(self, named: str) -> Iterator[tuple[str, Any]]:
+        """The objects that Hadoop would read for a path: what it matches, part by part, and what is below that."""
+        path = named.rstrip("/")
+        base = re.split(r"[\[\]{}*?]", path, maxsplit=1)[0]
+        pattern = re.compile(_as_regex(path) + "(?:/.*)?", re.DOTALL)
+        above = path.count("/")
+        for each, summary in self._runner.fs.s3._ls(base if base == path else f"{base}*"):
+            below = each.split("/")[above:]
+            if pattern.fullmatch(each) and below[-1] and not left_out(below):
+                yield each, summary
 
     def _check_region(self, path: str, what: str) -> bool:
         """Whether the bucket of the path is there, as far as it shows; raises where it is in another region."""
@@ -101,7 +137,7 @@ class EmrExtras(MrjobExtras):
         except ClientError as error:
             # Who may not ask where a bucket is may still be allowed to read it.
             return error.response["Error"]["Code"] not in MISSING
-        region = answer["LocationConstraint"] or "us-east-1"
+        region = region_of(answer)
         if region != wanted:
             raise CommandLineError(
                 f"{what} {path}: the bucket is in {region} and the cluster would be in {wanted}; what crosses regions "
@@ -118,37 +154,60 @@ class EmrExtras(MrjobExtras):
                 yield path, read_blocks(path)
 
     def _remote_files(self, named: str) -> Iterator[tuple[str, Iterator[bytes]]]:
-        above = named.rstrip("/").count("/")
-        for path, found in self._runner.fs.s3._ls(named):
-            if found.size and not left_out(path.split("/")[above:]):
-                yield path, decompressed(BufferedReader(found.get()["Body"]), path)
+        for path, found in self._objects(named):
+            if found.size:
+                yield path, decompressed(BufferedReader(_Body(found.get()["Body"])), path)
 
     # --- while and after it runs
 
     def interrupted(self) -> None:
         """Ends the cluster, or on one that is kept the job's steps, and says so; first of all, for it costs money."""
         runner = self._runner
-        cluster, region = runner._cluster_id, runner._opts["region"]
-        if cluster is None:
-            return
-        kept = not runner._created_cluster or runner._opts["pool_clusters"]
+        region = runner._opts["region"]
+        kept = bool(runner._opts["cluster_id"] or runner._opts["pool_clusters"])
+        cluster = runner._cluster_id
         try:
             client = runner.make_emr_client()
+            cluster = cluster or self._made(client)
+            if cluster is None:
+                return
             if kept:
-                client.cancel_steps(
-                    ClusterId=cluster, StepIds=runner._step_ids, StepCancellationOption="TERMINATE_PROCESS"
-                )
-                log.error("Cancelled the job's steps on cluster %s, which is kept.", cluster)
+                self._cancel_steps(client, cluster)
             else:
                 client.terminate_job_flows(JobFlowIds=[cluster])
-                state = client.describe_cluster(ClusterId=cluster)["Cluster"]["Status"]["State"]
-                log.error("Cluster %s is ended: its state is %s.", cluster, state)
+                log.error("Cluster %s is ended%s.", cluster, self._state(client, cluster))
         except (ClientError, BotoCoreError) as error:
-            what = f"cancel-steps --cluster-id {cluster} --step-ids {' '.join(runner._step_ids)}"
-            command = what if kept else f"terminate-clusters --cluster-ids {cluster}"
-            log.error("%s End it yourself: aws emr %s --region %s", explained(error), command, region)
-        with suppress(ClientError, BotoCoreError):
-            self.abandon("interrupted\n")
+            which = f"list-steps --cluster-id {cluster}" if kept else f"terminate-clusters --cluster-ids {cluster}"
+            command = f"aws emr {which if cluster else 'list-clusters --active'} --region {region}"
+            log.error("%s What the job has started may go on, and be paid for; see: %s", explained(error), command)
+        self.abandon("The launcher has ended before the job.\n")
+
+    def _made(self, client: Any) -> str | None:
+        """The cluster that was asked for when the launcher was interrupted, before its id was known."""
+        pages = client.get_paginator("list_clusters").paginate(CreatedAfter=self._started, ClusterStates=ALIVE)
+        made = [each["Id"] for page in pages for each in page["Clusters"] if each["Name"] == self._runner.get_job_key()]
+        return made[0] if made else None
+
+    @staticmethod
+    def _state(client: Any, cluster: str) -> str:
+        try:
+            return f": its state is {client.describe_cluster(ClusterId=cluster)['Cluster']['Status']['State']}"
+        except (ClientError, BotoCoreError):
+            return ""
+
+    def _cancel_steps(self, client: Any, cluster: str) -> None:
+        key = self._runner.get_job_key()
+        pages = client.get_paginator("list_steps").paginate(ClusterId=cluster, StepStates=["PENDING", "RUNNING"])
+        steps = [each["Id"] for page in pages for each in page["Steps"] if each["Name"].startswith(key)]
+        if not steps:
+            return
+        answer = client.cancel_steps(ClusterId=cluster, StepIds=steps, StepCancellationOption="TERMINATE_PROCESS")
+        for each in answer.get("CancelStepsInfoList", ()):
+            log.error("Step %s: %s %s", each["StepId"], each["Status"], each.get("Reason", ""))
+        # EMR ends the step's client; what that has submitted is YARN's.
+        log.error(
+            "Cluster %s is kept. What YARN runs of the job ends with: yarn application -kill, on its master.", cluster
+        )
 
     def failure_report(self, error: StepFailedException) -> tuple[str, int | None]:
         """What is known of a failed step: the task's own words first, Java's last; and the exit code it stands for."""
@@ -186,15 +245,21 @@ class EmrExtras(MrjobExtras):
         return [*rows, f"All logs: {self._runner._s3_log_dir()}"]
 
     def abandon(self, text: str) -> None:
-        """Leaves nothing of a job that failed that could be taken for output."""
-        folder = self._wanted_output
-        if folder is None or not self._runner._step_ids:
+        """Leaves nothing of a job that failed that could be taken for output.
+
+        A folder that Hadoop has not taken for this job is not touched: it may be somebody else's by now.
+        """
+        folder, known = self._wanted_output, self._runner._log_interpretations
+        if folder is None or len(known) < self._runner._num_steps() or not known[-1].get("step", {}).get("job_id"):
             return
-        names = self._names_below(folder)
-        if any(names):
-            self.mark_failed(text)
-        elif names:  # the marker of an empty folder, which would be in the way of the next run
-            self._runner.fs.rm(f"{folder}/")
+        try:
+            names = self._names_below(folder)
+            if any(names):
+                self.mark_failed(text)
+            elif names:  # the marker of an empty folder, which would be in the way of the next run
+                self._runner.fs.rm(f"{folder}/")
+        except (ClientError, BotoCoreError) as error:
+            log.warning("%s could not be looked at: %s", folder, explained(error))
 
     def fetch_examples(self, wanted: int) -> None:
         """Fills ``examples`` with the first failure of each kind, from the containers' logs, as far as they are had."""
@@ -213,17 +278,23 @@ class EmrExtras(MrjobExtras):
             # The first place that mrjob names: for a next one it would wait, of a cluster that goes on, ten minutes.
             for folders in islice(self._runner._stream_task_log_dirs(application_id=application), 1):
                 for folder in folders if application else ():
-                    found: list[str] = []
                     with suppress(OSError):  # over SSH each node is asked, and not each has run a task
-                        found = list(self._runner.fs.ls(folder))
-                    yield from (path for path in found if posixpath.basename(path).startswith("stderr"))
+                        for path in self._runner.fs.ls(folder):
+                            if posixpath.basename(path).startswith("stderr"):
+                                yield path
 
     def mark_succeeded(self) -> None:
         """Writes ``_SUCCESS`` into the output folder."""
         self._mark("_SUCCESS", "")
 
     def mark_failed(self, text: str) -> None:
-        """Writes ``_FAILED``; the reason for it counts for more than a mark that cannot be written."""
+        """Writes ``_FAILED``, and keeps the logs; the reason counts for more than a mark that cannot be written."""
+        # mrjob takes a job whose steps have run for one that succeeded, and would remove them.
+        self._runner._opts["cleanup"] = ["TMP"]
+        if self._wanted_output is None:
+            self._runner._opts["cleanup"] = ["LOCAL_TMP"]
+            log.error("The output is left in %s", self._runner.get_output_dir())
+            return
         try:
             self._mark("_FAILED", text)
         except (ClientError, BotoCoreError) as error:
@@ -247,3 +318,36 @@ def _logs(found: dict[str, Any]) -> AttemptLogs:
         place = f"{place}:{split['start_line']}+{split['num_lines']}"
     lines = [line for line in found["task_error"]["message"].splitlines() if not re.match(r"reporter:|\s*$", line)]
     return AttemptLogs(found.get("container_id"), place, lines)
+
+
+def _as_regex(pattern: str) -> str:
+    """Hadoop's glob as a regular expression: ``*`` and ``?`` stay within a part of the path."""
+    parts = {"*": "[^/]*", "?": "[^/]"}
+    tokens = re.findall(r"\[\^?[^\]]*\]|\{[^}]*\}|.", pattern, re.DOTALL)
+    written = []
+    for token in tokens:
+        if token.startswith("{"):
+            written.append(f"(?:{'|'.join(map(_as_regex, token[1:-1].split(',')))})")
+        elif token.startswith("[") and len(token) > 1:
+            written.append(token)
+        else:
+            written.append(parts.get(token) or re.escape(token))
+    return "".join(written)
+
+
+class _Body(RawIOBase):
+    """An object's bytes. botocore's errors of a connection are also ``OSError``, which read as damage to the file."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            data = self._body.read(len(buffer))
+        except BotoCoreError as error:
+            raise AwsError(explained(error)) from error
+        buffer[: len(data)] = data
+        return len(data)

@@ -23,7 +23,7 @@ from mrjob.conf import load_opts_from_mrjob_confs  # noqa: E402
 from mrjob.parse import parse_s3_uri  # noqa: E402
 from mrjob.setup import parse_setup_cmd  # noqa: E402
 
-from model_mapreduce_job.aws_errors import explained  # noqa: E402
+from model_mapreduce_job.aws_errors import explained, region_of  # noqa: E402
 from model_mapreduce_job.command_line import CommandLineError  # noqa: E402
 from model_mapreduce_job.shipping import bootstrap_files  # noqa: E402
 
@@ -121,13 +121,13 @@ class Preflight:
 
     def _bucket(self, path: str) -> str:
         try:
-            bucket, _ = parse_s3_uri(path)
+            bucket, _ = parse_s3_uri(f"{path.rstrip('/')}/")
         except ValueError:
             raise NotReadyError(f"{path} is no place in S3: s3://BUCKET/FOLDER") from None
         client = self._client("s3")
         create = f"there is no bucket {bucket}. Create it: aws s3 mb s3://{bucket} --region {self._region}"
         try:
-            region = client.get_bucket_location(Bucket=bucket)["LocationConstraint"] or "us-east-1"
+            region = region_of(client.get_bucket_location(Bucket=bucket))
             client.head_bucket(Bucket=bucket)
         except ClientError as error:
             raise _missing(error, create) from error

@@ -32,9 +32,19 @@ from model_mapreduce_job.command_line import FIRST_FILES, CommandLineError
 from model_mapreduce_job.container_logs import LOG_SECONDS, attempt_logs, failed_attempt, stderr_lines
 from model_mapreduce_job.counters import GROUP, LINES
 from model_mapreduce_job.examples import parse_example
-from model_mapreduce_job.local_input import check_local_input, files_below, left_out, matching_paths, refuse_hidden
-from model_mapreduce_job.output_folder import refuse_output
+from model_mapreduce_job.local_input import (
+    SPECIAL,
+    check_local_input,
+    files_below,
+    left_out,
+    matching_paths,
+    quoted_special,
+    refuse_hidden,
+    safe_names,
+)
+from model_mapreduce_job.output_folder import check_output_name, refuse_output
 from model_mapreduce_job.shipping import ENVIRONMENTS, environment_archive, shipped_options
+from model_mapreduce_job.summary import NOT_RUN
 from model_mapreduce_job.task_failure import damaged_input, exit_code, java_side, told_by
 from model_scoring.errors import ScoringError
 from model_scoring.formats.lines import decompressed, read_blocks, split_blocks
@@ -64,7 +74,7 @@ class HadoopError(ScoringError):
 class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
     """Runs a job on the Hadoop cluster that the ``hadoop`` command of this machine knows."""
 
-    delivers_counts = True
+    without_counts = NOT_RUN
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -161,8 +171,10 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
 
     def check_paths(self) -> None:
         """Raises ``CommandLineError`` where the output folder exists, and says what is in it, or input is missing."""
-        self._look()
         folder = self._wanted_output
+        if folder is not None:
+            check_output_name(folder)
+        self._look()
         if folder is None or folder in self._missing:
             return
         names = [posixpath.relpath(path, folder) for path in self._listed if path.startswith(f"{folder.rstrip('/')}/")]
@@ -226,13 +238,13 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
 
     def _add_input_files_for_upload(self) -> None:
         super()._add_input_files_for_upload()
-        # mrjob uploads a file by its name alone; the folders that tell of its records are kept above it, and HDFS takes
-        # no colon in a name.
+        safe_names(self._upload_mgr._path_to_name)
+        # mrjob uploads a file by its name alone; the folders that tell of its records are kept above it.
         for path, name in self._upload_mgr._path_to_name.items():
-            parts = [part.replace(":", "%3A") for part in Path(path).absolute().parts]
+            parts = list(map(quoted_special, Path(path).absolute().parts))
             folders = [folder for folder in parts[:-1] if "=" in folder]
-            if folders or "=" in name or ":" in name:
-                unique = f"{name.replace('=', '-').replace(':', '-')}.in"
+            if folders or "=" in parts[-1]:
+                unique = f"{name.replace('=', '-')}.in"
                 self._upload_mgr._path_to_name[path] = posixpath.join(unique, *folders, parts[-1])
 
     def _upload_local_files(self) -> None:
@@ -339,7 +351,7 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
 
     def interrupted(self) -> None:
         """Says so in the output folder: ``_run_hadoop`` has ended the application, which may have been done by then."""
-        self.abandon("interrupted\n")
+        self.abandon("The launcher has ended before the job.\n")
 
     def counters(self) -> list[dict[str, dict[str, int]]]:
         """The counters of each step; where there was nothing to read and no task has run, that none was read."""
@@ -362,6 +374,8 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
 
     def mark_failed(self, text: str) -> None:
         """Writes ``_FAILED``; the reason for it counts for more than a mark that cannot be written."""
+        if self._wanted_output is None:
+            return
         try:
             self._mark("_FAILED", text)
         except HadoopError as error:
@@ -479,4 +493,4 @@ def _for_hdfs(paths: list[str]) -> Iterator[str]:
     """The paths; files one by one where a folder has names that HDFS does not take, since a file can be renamed."""
     for path in paths:
         files = list(files_below(path)) if Path(path).is_dir() else []
-        yield from files if any(":" in file for file in files) else [path]
+        yield from files if any(map(SPECIAL.search, files)) else [path]

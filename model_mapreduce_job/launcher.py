@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from mrjob.runner import MRJobRunner
 from mrjob.step import StepFailedException
 
-from model_mapreduce_job.command_line import TaskFailedError
+from model_mapreduce_job.command_line import TaskFailedError, undisturbed
 from model_mapreduce_job.counters import FailureKinds
 from model_mapreduce_job.progress import progress_bar
 from model_mapreduce_job.runner_extras import RunnerExtras, cloud_errors, extras_of
@@ -69,14 +69,15 @@ def _run(runner: MRJobRunner, extras: RunnerExtras) -> None:
         told, code = extras.failure_report(error)
         extras.abandon(told)
         raise TaskFailedError(told, code if code in (3, 4) else 1) from error
-    except KeyboardInterrupt:
-        extras.interrupted()
+    except BaseException:  # the launcher's end, whatever it is of
+        with undisturbed():
+            extras.interrupted()
         raise
 
 
 def _check_sums(summary: Summary, extras: RunnerExtras, *, with_engine: bool) -> None:
     try:
-        summary.check_sums(must_be_known=extras.delivers_counts, with_engine=with_engine)
+        summary.check_sums(without_counts=extras.without_counts, with_engine=with_engine)
     except LostRecordsError as error:
         extras.mark_failed(f"{error}\n")
         raise

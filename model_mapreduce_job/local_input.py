@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -9,10 +10,23 @@ from mrjob.parse import is_uri
 
 from model_mapreduce_job.command_line import CommandLineError
 
-__all__ = ["check_local_input", "files_below", "left_out", "matching_paths", "refuse_hidden", "single_files"]
+__all__ = [
+    "check_local_input",
+    "files_below",
+    "left_out",
+    "matching_paths",
+    "quoted_special",
+    "refuse_hidden",
+    "safe_names",
+    "single_files",
+]
 
 # Text that would be scored as one long bad record.
 UNKNOWN_COMPRESSION = (".xz", ".zst", ".lzo", ".lz4", ".z", ".zip", ".snappy")
+
+
+# In names of uploaded files Hadoop would take these for patterns, lists or parts of a URI.
+SPECIAL = re.compile(r"[\[\]{}*?\\#,:]")
 
 
 def matching_paths(path: str) -> list[str]:
@@ -45,6 +59,21 @@ def refuse_hidden(path: str) -> None:
         raise CommandLineError(
             f"input {path}: Hadoop leaves out names that begin with _ or a dot, also when they are named. Rename it."
         )
+
+
+def safe_names(names: dict[str, str]) -> None:
+    """Gives what is to be uploaded names, by path, that no glob, URI or list of paths takes for something else."""
+    for path, name in list(names.items()):
+        if SPECIAL.search(name):
+            safe = SPECIAL.sub("-", name)
+            while safe in names.values():
+                safe = f"-{safe}"
+            names[path] = safe
+
+
+def quoted_special(name: str) -> str:
+    """The name with what is special percent-encoded; what reads fields from paths decodes it."""
+    return SPECIAL.sub(lambda found: f"%{ord(found[0]):02X}", name)
 
 
 def single_files(paths: Iterable[str]) -> list[str]:

@@ -1,11 +1,21 @@
 """An output folder that exists: what the user is told of it."""
 
 import posixpath
+import re
 from collections.abc import Collection
 
 from model_mapreduce_job.command_line import CommandLineError
 
-__all__ = ["refuse_output"]
+__all__ = ["check_output_name", "refuse_output"]
+
+# Hadoop takes them for a pattern, S3's URIs for the end of the key, a shell for the end of a word.
+_SPECIAL = re.compile(r"[\[\]{}*?\\#,\s]")
+
+
+def check_output_name(folder: str) -> None:
+    """Raises ``CommandLineError`` for a name that Hadoop, S3 and a shell would not understand as one and the same."""
+    if found := _SPECIAL.search(folder):
+        raise CommandLineError(f"--output-dir {folder}: Hadoop cannot write to a name with {found[0]!r}. Name another.")
 
 
 def refuse_output(folder: str, names: Collection[str], remedy: str) -> None:

@@ -23,8 +23,8 @@ __all__ = ["MrjobExtras", "RunnerExtras", "cloud_errors", "extras_of"]
 class RunnerExtras(Protocol):
     """What the launcher asks of a runner, in the order in which it asks."""
 
-    # False where the counts of the tasks may be unknown though they have run.
-    delivers_counts: bool
+    # What is wrong when the tasks' counts are unknown; "" where that may be.
+    without_counts: str
     # The first failure of each kind, by kind.
     examples: dict[str, dict[str, Any]]
 
@@ -58,7 +58,7 @@ class RunnerExtras(Protocol):
 class MrjobExtras:
     """For a runner of mrjob's own: what its file systems can tell."""
 
-    delivers_counts = False
+    without_counts = ""
 
     def __init__(self, runner: MRJobRunner) -> None:
         self._runner = runner

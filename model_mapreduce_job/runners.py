@@ -28,6 +28,7 @@ from model_mapreduce_job.command_line import CommandLineError
 from model_mapreduce_job.examples import parse_example
 from model_mapreduce_job.forking import GRACE_SECONDS, POLL_SECONDS, fork_is_safe, run_forked
 from model_mapreduce_job.local_input import check_local_input, files_below
+from model_mapreduce_job.summary import NOT_RUN
 from model_mapreduce_job.task_input import PIECES_VARIABLE, Piece, deal_pieces, write_pieces
 from model_scoring.formats.lines import BLOCK_BYTES, read_blocks
 from model_scoring.settings import LAUNCHER_SETTINGS, Settings
@@ -43,7 +44,7 @@ STDERR_LINES = 10_000
 class LocalInputRunner(SimMRJobRunner):  # type: ignore[misc]  # mrjob has no types
     """What both runners do differently from mrjob; what the launcher sets on them is set by ``prepare``."""
 
-    delivers_counts = True
+    without_counts = NOT_RUN
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -22,9 +22,15 @@ from model_mapreduce_job.counters import (
 from model_scoring.errors import LostRecordsError, ModelError, ScoringError, TooManyFailuresError
 from model_scoring.outcome import printable
 
-__all__ = ["Summary"]
+__all__ = ["NOT_RUN", "Summary"]
 
 BAR_WIDTH = 30
+
+# Of a runner that does deliver counters.
+NOT_RUN = (
+    "the tasks have counted nothing, so they have not run. Does the job's script end with "
+    "`if __name__ == '__main__': YourJob.run()`?"
+)
 
 ENGINE_GROUP = "Map-Reduce Framework"
 ENGINE_LINES = "Map input records"
@@ -74,17 +80,14 @@ class Summary:
         """Lines that are no blank lines; None where it is not known."""
         return None if self.lines is None or self.blank_lines is None else self.lines - self.blank_lines
 
-    def check_sums(self, *, must_be_known: bool, with_engine: bool = True) -> None:
+    def check_sums(self, *, without_counts: str, with_engine: bool = True) -> None:
         """Raises ``LostRecordsError`` when what went in and what came out do not add up.
 
-        ``must_be_known`` says that the runner does deliver counters, so that none means that no task has run;
+        ``without_counts`` is what it says where the runner has delivered none, "" where that may be;
         ``with_engine`` that Hadoop's own counts must be the same.
         """
-        if must_be_known and self.records is None:
-            raise LostRecordsError(
-                "the tasks have counted nothing, so they have not run. Does the job's script end with "
-                "`if __name__ == '__main__': YourJob.run()`?"
-            )
+        if without_counts and self.records is None:
+            raise LostRecordsError(without_counts)
         if self.records is None or self.predictions is None or self.failures is None:
             return
         written = self.predictions + self.failures
