@@ -135,7 +135,7 @@ def test_task_out_of_memory(faulty: FaultyJob) -> None:
 
 
 def test_slow_batch_is_not_ended_as_idle(faulty: FaultyJob) -> None:
-    faulty.start({"do": "wait", "seconds": 30, "always": True}, "-D", "mapreduce.task.timeout=10000")
+    faulty.start({"do": "wait", "seconds": 25, "always": True}, "-D", "mapreduce.task.timeout=10000")
     told = faulty.succeed()
     assert not re.search(r"attempt_\S+ failed", told)
 
@@ -194,7 +194,8 @@ def test_logs_are_read_from_folders_where_the_cluster_does_not_aggregate_them(
             text = text.replace(f"{cluster.folder}/data/{node}/logs", f"{tmp_path}/{node}/userlogs")
             (settings / "yarn-site.xml").write_text(text)
             cluster.kill(node, signal.SIGTERM)
-            cluster.start(node, settings=settings)
+            cluster.start(node, settings=settings, wait=False)
+        cluster.wait_ready(nodes)
         (tmp_path / "mrjob.conf").write_text(
             json.dumps({"runners": {"hadoop": {"hadoop_log_dirs": [str(tmp_path / node) for node in nodes]}}})
         )
@@ -213,7 +214,8 @@ def test_logs_are_read_from_folders_where_the_cluster_does_not_aggregate_them(
     finally:
         for node in nodes:
             cluster.kill(node, signal.SIGTERM)
-            cluster.start(node)
+            cluster.start(node, wait=False)
+        cluster.wait_ready(nodes)
 
 
 def test_ctrl_c_ends_the_application(faulty: FaultyJob) -> None:

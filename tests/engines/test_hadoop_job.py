@@ -61,14 +61,14 @@ def test_dirty_input_in_splits_that_end_inside_lines(
 ) -> None:
     source = put(cluster, f"{RUN}/in/dirty.ldjson", (DATA / "dirty.ldjson").read_bytes())
     ran = run_job(
-        cluster, *JOB, source, *output, *("-D", "mapreduce.job.maps=4"), "--summary_file", tmp_path / "summary"
+        cluster, *JOB, source, *output, *("-D", "mapreduce.job.maps=3"), "--summary_file", tmp_path / "summary"
     )
     assert ran.returncode == 0, ran.stderr.decode()
     golden = "dirty.ldjson" if output else "dirty.pairs"
     assert lines_of(ran.stdout) == lines_of((GOLDEN / golden).read_bytes())
     splits = re.search(r"number of splits:(\d+)", ran.stderr.decode())
     assert splits is not None
-    assert int(splits[1]) >= 4
+    assert int(splits[1]) >= 3
     assert summary(tmp_path / "summary")["records"] == (GOLDEN / golden).read_bytes().count(b"\n")
 
 
@@ -102,14 +102,6 @@ def test_an_empty_folder_is_no_record(cluster: HadoopCluster) -> None:
     assert names(cluster, f"{RUN}/out/empty") == {"_SUCCESS"}
 
 
-def test_local_names_that_hdfs_does_not_take(cluster: HadoopCluster, tmp_path: Path) -> None:
-    (tmp_path / "hour=10:00").mkdir()
-    (tmp_path / "hour=10:00" / "10:00.ldjson").write_bytes(GOOD + b"\n")
-    ran = run_job(cluster, *JOB, tmp_path, "--partition_fields")
-    assert ran.returncode == 0, ran.stderr.decode()
-    assert ran.stdout == GOOD[:-1] + b', "hour": "10:00"}\t{"species": "setosa"}\n'
-
-
 def test_gzip_and_bzip2_with_several_members(cluster: HadoopCluster) -> None:
     lines = (GOLDEN / "input.pairs").read_bytes().splitlines(keepends=True)
     records = [line.split(b"\t")[0] + b"\n" for line in lines]
@@ -138,18 +130,29 @@ def test_a_truncated_gzip_is_named_and_leaves_no_output(cluster: HadoopCluster) 
     assert names(cluster, f"{RUN}/out/truncated") <= {"_FAILED"}
 
 
-def test_many_small_files_in_a_folder_of_folders(cluster: HadoopCluster) -> None:
+def iris(petal_width: str) -> bytes:
+    return b'{"sepal_length": 5.0, "sepal_width": 3.2, "petal_length": 1.2, "petal_width": %b}' % petal_width.encode()
+
+
+def test_many_small_files_in_folders_of_folders(cluster: HadoopCluster, tmp_path: Path) -> None:
     expected: Counter[bytes] = Counter()
-    for number in range(4):
-        record = b'{"sepal_length": 5.%d, "sepal_width": 3.2, "petal_length": 1.2, "petal_width": 0.2}' % number
-        day = f"2026-01-0{number + 1}"
-        put(cluster, f"{RUN}/in/days/dt={day}/part-0", record + b"\n" + record)
-        expected[record[:-1] + b', "dt": "%b"}\t{"species": "setosa"}' % day.encode()] += 2
+
+    def expect(record: bytes, fields: str, times: int = 1) -> None:
+        expected[record[:-1] + b', %b}\t{"species": "setosa"}' % fields.encode()] += times
+
+    for day in ("2026-01-01", "2026-01-02"):
+        put(cluster, f"{RUN}/in/days/dt={day}/part-0", iris("0.2") + b"\n" + iris("0.2"))
+        expect(iris("0.2"), f'"dt": "{day}"', 2)
     put(cluster, f"{RUN}/in/days/_SUCCESS", b"")
     put(cluster, f"{RUN}/in/days/dt=2026-01-01/.hidden", GOOD)
     put(cluster, f"{RUN}/in/days/_logs/part-0", GOOD)
     put(cluster, f"{RUN}/in/days/dt=2026-01-01/empty", b"")
-    ran = run_job(cluster, *JOB, f"hdfs://{RUN}/in/days", "--partition_fields")
+    # Of this machine: names that HDFS does not take, and one that Hadoop would take for a pattern of the other.
+    (tmp_path / "hour=10:00").mkdir()
+    for width, name in (("0.3", "10:00.ldjson"), ("0.4", "a1"), ("0.5", "a[1]")):
+        (tmp_path / "hour=10:00" / name).write_bytes(iris(width) + b"\n")
+        expect(iris(width), '"hour": "10:00"')
+    ran = run_job(cluster, *JOB, f"hdfs://{RUN}/in/days", tmp_path, "--partition_fields")
     assert ran.returncode == 0, ran.stderr.decode()
     assert lines_of(ran.stdout) == expected
 
@@ -185,23 +188,22 @@ def test_a_node_needs_nothing_but_the_archive(cluster: HadoopCluster) -> None:
     try:
         for node in nodes:
             cluster.kill(node)
-            cluster.start(node, hide_python=True)
+            cluster.start(node, hide_python=True, wait=False)
+        cluster.wait_ready(nodes)
+        for node in nodes:
             seen = subprocess.run(cluster.inside(node, ["python3", "-c", "pass"]), capture_output=True, check=False)
             assert seen.returncode != 0, "the node has a Python of its own"
         ran = run_job(cluster, *documented)
         assert ran.returncode == 0, ran.stderr.decode()
         assert lines_of(ran.stdout) == lines_of((GOLDEN / "input.pairs").read_bytes())
-        without = run_job(cluster, *CODE_ONLY, *IRIS, "data/input.ldjson", "-D", "mapreduce.map.maxattempts=1")
-        assert without.returncode == 1, "the nodes do have an environment"
     finally:
         for node in nodes:
             cluster.kill(node)
-            cluster.start(node)
+            cluster.start(node, wait=False)
+        cluster.wait_ready(nodes)
     again = run_job(cluster, *documented)
     assert again.returncode == 0, again.stderr.decode()
     assert "Publishing" not in again.stderr.decode()
-    other = run_job(cluster, *documented, environment={"APP_SETTINGS": "tests.engines.fault_model.Settings"})
-    assert other.returncode == 4
 
 
 def test_old_output_is_refused_before_anything_is_submitted(cluster: HadoopCluster) -> None:
