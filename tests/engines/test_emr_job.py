@@ -238,7 +238,7 @@ def test_a_kept_cluster_needs_nothing_but_the_archive(aws: Aws, bucket: str, kep
 
 
 def test_two_steps(aws: Aws, kept: str) -> None:
-    script = "examples/species_statistics.py"
+    script = "tests/engines/two_step_job.py"
     written, _ = run(aws, *on(kept), LOCAL_INPUT, script=script, ssh=True)
     inline = run_command(*IRIS, "--no-conf", LOCAL_INPUT, command=(script,))
     assert written
