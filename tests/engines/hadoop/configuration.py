@@ -123,6 +123,8 @@ def yarn_site(installation: Installation, base: int) -> Settings:
         "yarn.nodemanager.resource.memory-mb": 4096,
         "yarn.nodemanager.resource.cpu-vcores": 16,
         "yarn.nodemanager.pmem-check-enabled": "true",
+        # Otherwise it is left to the control groups of a node that has them, here to the kernel when nothing is free.
+        "yarn.nodemanager.resource.memory.enforced": "false",
         "yarn.nodemanager.vmem-check-enabled": "false",
         "yarn.scheduler.minimum-allocation-mb": 256,
         "yarn.scheduler.maximum-allocation-mb": 4096,
@@ -176,7 +178,7 @@ def mapred_site(installation: Installation, base: int) -> Settings:
         "yarn.app.mapreduce.am.staging-dir": "/tmp/hadoop-yarn/staging",  # noqa: S108 - a folder of HDFS
         # Here and not in yarn-site.xml, which mapred-default.xml overrides. Any free port: two nodes share an address.
         "mapreduce.shuffle.port": 0,
-        "yarn.app.mapreduce.am.resource.mb": 512,
+        "yarn.app.mapreduce.am.resource.mb": 768,
         "yarn.app.mapreduce.am.command-opts": "-Xmx320m",
         # It serves its tasks and clients.
         "yarn.app.mapreduce.am.admin-command-opts": " ".join((java, *installation.loopback_only)),
