@@ -127,7 +127,6 @@ def test_slow_task_is_overtaken_by_a_second_attempt(faulty: FaultyJob) -> None:
     assert " failed" not in told.replace("0 failed", ""), "the slow attempt was ended, it has not failed"
 
 
-@pytest.mark.disruptive  # of the memory
 def test_task_out_of_memory(faulty: FaultyJob) -> None:
     faulty.start({"do": "grow"})
     told = faulty.succeed()
