@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 HADOOP := $(BIN)/python -m tests.engines.hadoop
 
 .DELETE_ON_ERROR:
-.PHONY: help venv run test check format train dist archive bench test-engines test-hadoop test-emr \
+.PHONY: help venv run test check format train dist emr-preflight archive bench test-engines test-hadoop test-emr \
 	hadoop-up hadoop-down hadoop-status clean
 
 help: ## lists the targets
