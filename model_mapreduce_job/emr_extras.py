@@ -17,18 +17,18 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from mrjob.emr import EMRJobRunner
-from mrjob.parse import is_uri, parse_s3_uri
+from mrjob.parse import is_s3_uri, is_uri, parse_s3_uri
 from mrjob.step import StepFailedException
 
 from model_mapreduce_job.aws_errors import AwsError, explained, region_of
 from model_mapreduce_job.command_line import FIRST_FILES, CommandLineError
 from model_mapreduce_job.container_logs import LOG_SECONDS, AttemptLogs
 from model_mapreduce_job.examples import parse_example
-from model_mapreduce_job.local_input import left_out, refuse_hidden, safe_names
+from model_mapreduce_job.local_input import check_cluster_name, left_out, safe_names
 from model_mapreduce_job.output_folder import check_output_name, refuse_output
 from model_mapreduce_job.runner_extras import MrjobExtras
 from model_mapreduce_job.shipping import bootstrap_files
-from model_mapreduce_job.task_failure import damaged_input, exit_code, java_side, told_by
+from model_mapreduce_job.task_failure import damaged_input, exit_code, java_side, told_by, with_local_paths
 from model_scoring.formats.lines import decompressed, read_blocks
 
 __all__ = ["EmrExtras"]
@@ -99,9 +99,7 @@ class EmrExtras(MrjobExtras):
             refuse_output(wanted, [name for name in names if name], f"aws s3 rm --recursive {wanted}")
 
     def _check_remote(self, path: str) -> None:
-        if "," in re.sub(r"\{[^}]*\}", "", path):
-            raise CommandLineError(f"input {path}: Hadoop takes a comma for the end of a path. Rename it.")
-        refuse_hidden(path)
+        check_cluster_name(path)
         self._check_region(path, "input")
         found = False
         for each, summary in self._objects(path):
@@ -128,7 +126,7 @@ class EmrExtras(MrjobExtras):
 
     def _check_region(self, path: str, what: str) -> bool:
         """Whether the bucket of the path is there, as far as it shows; raises where it is in another region."""
-        if not path.startswith(("s3://", "s3a://", "s3n://")):
+        if not is_s3_uri(path):
             return True
         bucket, _ = parse_s3_uri(path)
         wanted = self._runner._opts["region"]
@@ -221,10 +219,7 @@ class EmrExtras(MrjobExtras):
         else:
             rows, code = [f"{error}.", *self._causes], exit_code("\n".join(self._causes))
         text = "\n".join([*rows, *self._cluster_rows()])
-        uploaded = self._runner._upload_mgr.path_to_uri()
-        for path in sorted(uploaded, key=lambda path: len(uploaded[path]), reverse=True):
-            text = text.replace(uploaded[path], path)  # which the user has given, and which is still there
-        return text, code
+        return with_local_paths(text, self._runner._upload_mgr.path_to_uri()), code
 
     @staticmethod
     def _attempt(found: dict[str, Any], known: dict[str, Any]) -> str:

@@ -21,7 +21,6 @@ from io import BufferedReader
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from mrjob.hadoop import HadoopJobRunner
 from mrjob.logs.step import _interpret_hadoop_jar_command_stderr, _is_counter_log4j_record
@@ -34,18 +33,18 @@ from model_mapreduce_job.counters import GROUP, LINES
 from model_mapreduce_job.examples import parse_example
 from model_mapreduce_job.local_input import (
     SPECIAL,
+    check_cluster_name,
     check_local_input,
     files_below,
     left_out,
     matching_paths,
     quoted_special,
-    refuse_hidden,
     safe_names,
 )
 from model_mapreduce_job.output_folder import check_output_name, refuse_output
 from model_mapreduce_job.shipping import ENVIRONMENTS, environment_archive, shipped_options
 from model_mapreduce_job.summary import NOT_RUN
-from model_mapreduce_job.task_failure import damaged_input, exit_code, java_side, told_by
+from model_mapreduce_job.task_failure import damaged_input, exit_code, java_side, told_by, with_local_paths
 from model_scoring.errors import ScoringError
 from model_scoring.formats.lines import decompressed, read_blocks, split_blocks
 
@@ -146,9 +145,7 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
                 ) from None
         asked = [path for path in self._input_paths if is_uri(path)]
         for path in asked:
-            if "," in re.sub(r"\{[^}]*\}", "", path):
-                raise CommandLineError(f"input {path}: Hadoop takes a comma for the end of a path. Rename it.")
-            refuse_hidden(path)
+            check_cluster_name(path)
         asked += [path for path in (self._wanted_output, self._published()) if path]
         if asked:
             self._list(asked)
@@ -426,15 +423,7 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
         rows += java_side(java)
         if self._submitted:
             rows.append(f"All logs: yarn logs -applicationId {self._applications[-1]}")
-        return self._with_local_paths("\n".join(rows)), exit_code(java)
-
-    def _with_local_paths(self, text: str) -> str:
-        """The text with the paths that the user has given in place of those that were uploaded, and are gone by now."""
-        places = {path: urlsplit(uri).path for path, uri in self._upload_mgr.path_to_uri().items()}
-        for path in sorted(places, key=lambda path: len(places[path]), reverse=True):
-            for uploaded in set(re.findall(rf"\w+://[^/\s]*{re.escape(places[path])}", text)):
-                text = text.replace(uploaded, path)
-        return text
+        return with_local_paths("\n".join(rows), self._upload_mgr.path_to_uri()), exit_code(java)
 
     def _log_folders(self) -> list[Path]:
         return [Path(path) for path in self._hadoop_log_dirs() if not is_uri(path)]

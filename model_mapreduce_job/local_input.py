@@ -11,12 +11,12 @@ from mrjob.parse import is_uri
 from model_mapreduce_job.command_line import CommandLineError
 
 __all__ = [
+    "check_cluster_name",
     "check_local_input",
     "files_below",
     "left_out",
     "matching_paths",
     "quoted_special",
-    "refuse_hidden",
     "safe_names",
     "single_files",
 ]
@@ -53,8 +53,10 @@ def left_out(names: Iterable[str]) -> bool:
     return any(name.startswith(("_", ".")) for name in names)
 
 
-def refuse_hidden(path: str) -> None:
-    """Raises ``CommandLineError`` for a path that Hadoop would leave out although it is named."""
+def check_cluster_name(path: str) -> None:
+    """Raises ``CommandLineError`` for a path that Hadoop would take for two, or leave out although it is named."""
+    if "," in re.sub(r"\{[^}]*\}", "", path):
+        raise CommandLineError(f"input {path}: Hadoop takes a comma for the end of a path. Rename it.")
     if left_out([path.rstrip("/").rpartition("/")[2]]):
         raise CommandLineError(
             f"input {path}: Hadoop leaves out names that begin with _ or a dot, also when they are named. Rename it."

@@ -1,10 +1,12 @@
 """How the failure of a task on a cluster is told: its own words first, Java's last; and the exit code it stands for."""
 
 import re
+from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from model_mapreduce_job.container_logs import AttemptLogs
 
-__all__ = ["damaged_input", "exit_code", "java_side", "told_by"]
+__all__ = ["damaged_input", "exit_code", "java_side", "told_by", "with_local_paths"]
 
 # What Java's decompressors say of a file that is cut off or damaged.
 _DAMAGED = re.compile(
@@ -58,3 +60,12 @@ def told_by(attempt: str, logs: AttemptLogs, java: str) -> list[str]:
 def java_side(java: str) -> list[str]:
     """The lines that say what Java said."""
     return ["Java's side of it:", *(f"  {line}" for line in java.splitlines())]
+
+
+def with_local_paths(text: str, uploaded: Mapping[str, str]) -> str:
+    """The text with the paths that the user has given in place of the URIs that they were uploaded to, and are gone."""
+    places = {path: urlsplit(uri).path for path, uri in uploaded.items()}
+    for path in sorted(places, key=lambda path: len(places[path]), reverse=True):
+        for found in set(re.findall(rf"\w+://[^/\s]*{re.escape(places[path])}", text)):
+            text = text.replace(found, path)
+    return text

@@ -1,6 +1,6 @@
 """What a step runs on the master: the command that EMR makes of its jar and arguments."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -26,6 +26,3 @@ def step_command(jar: str, arguments: Sequence[str], main_class: str | None = No
     command = ["hadoop", "jar", name if jar.startswith("s3") else jar]
     command += [main_class] if main_class else []
     return StepCommand([*command, *arguments], {name: jar} if jar.startswith("s3") else {})
-
-
-Fetch = Callable[[str], bytes]
