@@ -16,19 +16,23 @@ import signal
 import sys
 import threading
 import traceback
-from argparse import ArgumentTypeError
+from argparse import SUPPRESS, ArgumentTypeError
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from model_scoring.errors import InputError, ModelError, ScoringError, SettingsError
-from model_scoring.formats.ldjson import key_reader
+from model_scoring.errors import InputError, MissingPackageError, ModelError, ScoringError, SettingsError
+from model_scoring.formats.csv import HeaderError, parse_row
+from model_scoring.formats.json_text import key_reader
+from model_scoring.formats.registry import INPUT_FORMATS
 from model_scoring.scoring import BATCH_SIZE
 
 __all__ = ["CommandLineError", "TaskFailedError", "add_options", "asks_for_help", "check_options", "reported_errors"]
 
 INFRASTRUCTURE = 1
+# Formats of the output whose lines are whole outcomes, without a key.
+OUTCOME_FORMATS = ("ldjson", "csv", "tsv")
 # What sys.argv[0] ends with where ``__main__.py`` has been started.
 COMMANDS = ("model-mapreduce-job", "__main__.py")
 # Runners whose tasks cost money or a queue's place; there the launcher tries some records first.
@@ -54,7 +58,7 @@ def exit_code_of(error: BaseException) -> int:
     """The exit code that an error ends the process with."""
     if isinstance(error, TaskFailedError):
         return error.exit_code
-    for kind, code in ((CommandLineError, 2), (InputError, 3), (SettingsError, 4), (ModelError, 4)):
+    for kind, code in ((CommandLineError, 2), (MissingPackageError, 2), (InputError, 3), (SettingsError, 4), (ModelError, 4)):
         if isinstance(error, kind):
             return code
     return INFRASTRUCTURE
@@ -158,8 +162,8 @@ def add_options(job: Any) -> None:
         "--on_failure",
         choices=("null", "detail", "stop"),
         help="What a failed record gives: null (its reason is counted), detail (an object with stage, error_type and "
-        "message), or stop (the end of the job, naming the record and its file). Default: null; detail with "
-        "--output_format ldjson.",
+        "message), or stop (the end of the job, naming the record and its file). Default: null with --output_format "
+        "pairs, else detail.",
     )
     job.add_passthru_arg(
         "--max_failure_ratio",
@@ -174,12 +178,27 @@ def add_options(job: Any) -> None:
         help="Use this field of the record as the output's key. A failed record's key is always the whole record.",
     )
     job.add_passthru_arg(
+        "--input_format",
+        choices=tuple(INPUT_FORMATS),
+        default="ldjson",
+        help="What the input files are. Default: ldjson.",
+    )
+    job.add_passthru_arg(
+        "--columns",
+        type=_names,
+        metavar="A,B,C",
+        help="The columns of CSV or TSV input without a line that names them; of other input, the fields of the record "
+        "that --output_format csv and tsv write.",
+    )
+    job.add_passthru_arg(
         "--output_format",
-        choices=("pairs", "ldjson"),
+        choices=("pairs", *OUTCOME_FORMATS),
         default="pairs",
         help="pairs: record, tab, prediction. ldjson: one object a line with record, raw, prediction, error, model "
-        "and version. Default: pairs.",
+        "and version. csv, tsv: the record's columns, the prediction's, and error. Default: pairs.",
     )
+    # What the launcher has settled for the tasks; see layout.py.
+    job.add_passthru_arg("--layout", help=SUPPRESS)
     job.add_passthru_arg(
         "--batch_size",
         type=_positive,
@@ -202,8 +221,8 @@ def add_options(job: Any) -> None:
     job.add_passthru_arg(
         "--partition_fields",
         action="store_true",
-        help="Put what stands in the folders of the input's path (dt=2026-01-01/part-0) into each record, as text. A "
-        "record that has a field of that name keeps its own.",
+        help="Put what stands in the folders of the input's path (dt=2026-01-01/part-0) into each record. A record "
+        "that has a field of that name keeps its own.",
     )
     job.arg_parser.add_argument(
         "--preflight",
@@ -222,23 +241,42 @@ def check_options(job: Any) -> None:
     if not options.model_qualified_name:
         job.arg_parser.error("--model_qualified_name is required: the qualified name of a model of the settings")
     if options.on_failure is None:
-        options.on_failure = "detail" if options.output_format == "ldjson" else "null"
+        options.on_failure = "detail" if options.output_format in OUTCOME_FORMATS else "null"
     if options.preflight is None:
         options.preflight = PREFLIGHT_RECORDS if options.runner in CLUSTER_RUNNERS else 0
     options.isolate = options.isolate or options.record_timeout is not None
     _check_key_field(job)
-    if options.output_format == "ldjson" and not _ends_with_mapper(job):
-        job.arg_parser.error("--output_format ldjson is for jobs that end with the prediction; this one goes on")
+    if options.output_format in OUTCOME_FORMATS and not _ends_with_mapper(job):
+        job.arg_parser.error(
+            f"--output_format {options.output_format} is for jobs that end with the prediction; this one goes on"
+        )
+    _check_formats(job)
     if list(options.args).count("-") > 1:
         job.arg_parser.error("-, standard input, is named twice and can be read once")
     _check_summary_file(job)
 
 
+def _check_formats(job: Any) -> None:
+    options = job.options
+    row = INPUT_FORMATS[options.input_format]
+    if options.columns is not None and not row.has_columns and options.output_format not in ("csv", "tsv"):
+        job.arg_parser.error("--columns is for CSV and TSV, and neither input nor output is that")
+    if not row.by_line and "-" in options.args:
+        job.arg_parser.error(f"--input_format {options.input_format}: such a file cannot be read from standard input")
+    if not row.by_line and options.runner in ("spark", "dataproc"):
+        job.arg_parser.error(
+            f"-r {options.runner} hands tasks lines, and {options.input_format} has none. Use another runner, or let "
+            "Spark write the files as LDJSON."
+        )
+
+
 def _check_key_field(job: Any) -> None:
     options = job.options
     if options.key_field is not None:
-        if options.output_format == "ldjson":
-            job.arg_parser.error("--key_field goes with --output_format pairs: ldjson lines have no key")
+        if options.output_format in OUTCOME_FORMATS:
+            job.arg_parser.error(
+                f"--key_field goes with --output_format pairs: {options.output_format} lines have no key"
+            )
         try:
             key_reader(options.key_field)
         except ValueError:
@@ -258,6 +296,13 @@ def _check_summary_file(job: Any) -> None:
 def _ends_with_mapper(job: Any) -> bool:
     steps = [step.description(number) for number, step in enumerate(job.steps())]
     return len(steps) == 1 and not {"combiner", "reducer"} & steps[0].keys()
+
+
+def _names(text: str) -> list[str]:
+    try:
+        return parse_row(text.encode("utf-8", "surrogateescape"), b",")
+    except HeaderError as error:
+        raise ArgumentTypeError(f"{text!r} does not name columns: {error}") from error
 
 
 def _ratio(text: str) -> float:

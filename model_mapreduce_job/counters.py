@@ -25,6 +25,9 @@ LIMIT = 40
 LINES = "lines"
 BLANK_LINES = "blank lines"
 BYTE_ORDER_MARKS = "byte order marks"
+# The one or the other, as the input's format is.
+HEADER_LINES = "header lines"
+FILES = "files"
 PREDICTIONS = "predictions"
 FAILURES = "failures"
 FAILURE_PREFIX = "failures: "
@@ -32,11 +35,17 @@ LABEL_PREFIX = "label: "
 
 # A schema with more fields than this is counted by what is wrong instead of where.
 COUNTED_FIELDS = 6
-# 5 totals, 4 + 7 + 9 + 1 failure kinds and as many labels, "other" included, make LIMIT.
-COUNTED_LABELS = 13
+# 6 totals, 5 + 7 + 9 + 1 failure kinds and as many labels, "other" included, make LIMIT.
+COUNTED_LABELS = 12
 LABEL_LENGTH = 40
 
-_READ_KINDS = ("not_utf8", "not_json", "not_an_object", "key_field_missing")
+# Four at most of any one format.
+_READ_KINDS = (
+    *("not_utf8", "key_field_missing"),
+    *("not_json", "not_an_object"),  # ldjson
+    *("quotes", "cell_count"),  # csv, tsv
+    *("no_json", "no_value"),  # avro, parquet
+)
 _PREDICT_KINDS = (
     MLModelException,
     ArithmeticError,
@@ -180,6 +189,15 @@ class TaskCounters:
             self._pending[BLANK_LINES] += blank_lines
         if byte_order_marks:
             self._pending[BYTE_ORDER_MARKS] += byte_order_marks
+
+    def add_headers(self, lines: int) -> None:
+        """Counts lines that name the columns."""
+        self._pending[LINES] += lines
+        self._pending[HEADER_LINES] += lines
+
+    def add_file(self) -> None:
+        """Counts a file that is about to be read whole."""
+        self._pending[FILES] += 1
 
     def add_outcomes(
         self, predictions: list[Any], failures: Iterable[Failure], tally: Counter[bytes] | None = None

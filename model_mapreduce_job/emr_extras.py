@@ -143,18 +143,18 @@ class EmrExtras(MrjobExtras):
             )
         return True
 
-    def first_files(self) -> Iterator[tuple[str, Iterator[bytes]]]:
-        """The files of the input, in order, each with its bytes, decompressed; a few of those in S3."""
+    def first_files(self, *, all_of_them: bool = False) -> Iterator[tuple[str, Iterator[bytes]]]:
+        """The files of the input, in order, each with its bytes, decompressed; a few of those in S3, or all."""
         for path in self._runner._get_input_paths():
             if is_uri(path):
-                yield from islice(self._remote_files(path), FIRST_FILES)
+                yield from islice(self._remote_files(path), None if all_of_them else FIRST_FILES)
             else:
                 yield path, read_blocks(path)
 
     def _remote_files(self, named: str) -> Iterator[tuple[str, Iterator[bytes]]]:
         for path, found in self._objects(named):
             if found.size:
-                yield path, decompressed(BufferedReader(_Body(found.get()["Body"])), path)
+                yield path, _body(path, found)
 
     # --- while and after it runs
 
@@ -304,6 +304,10 @@ class EmrExtras(MrjobExtras):
         """The names of what is in a folder; ``""`` is the marker of a folder that may be empty."""
         base = f"{folder}/"
         return [path.removeprefix(base) for path in self._runner.fs.ls(base)]
+
+
+def _body(path: str, found: Any) -> Iterator[bytes]:
+    yield from decompressed(BufferedReader(_Body(found.get()["Body"])), path)  # asked for when it is read
 
 
 def _logs(found: dict[str, Any]) -> AttemptLogs:

@@ -62,6 +62,8 @@ _SPLITS = re.compile(r"^number of splits:(\d+)")
 _RUNNING = re.compile(r"^Running job: (\S+)")
 _ATTEMPT_FAILED = re.compile(r"^Task Id *: *(attempt_\S+), Status *: FAILED")
 _END_OF_FAILED_JOB = re.compile(r"^(Job \S+ failed with state|Job not successful|Streaming Command Failed)")
+# Files in HDFS whose first lines are looked at before the job; the tasks look at all.
+FIRST_LINES = 64
 # Seconds for a command that tidies up.
 PATIENCE = 60
 
@@ -177,16 +179,26 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
         names = [posixpath.relpath(path, folder) for path in self._listed if path.startswith(f"{folder.rstrip('/')}/")]
         refuse_output(folder, names, f"hadoop fs -rm -r {folder}")
 
-    def first_files(self) -> Iterator[tuple[str, Iterator[bytes]]]:
-        """The files of the input, those of this machine first, each with its bytes, decompressed."""
-        for path in self._get_input_paths():
+    def tell_tasks(self, arguments: list[str]) -> None:
+        """Adds to the arguments of all tasks."""
+        self._extra_args += arguments
+
+    def first_files(self, *, all_of_them: bool = False) -> Iterator[tuple[str, Iterator[bytes]]]:
+        """The files of the input, those of this machine first, each with its bytes, decompressed; in HDFS a few."""
+        for path in self._local_files():
+            yield path, read_blocks(path)
+        for path in islice(self._remote_files(), FIRST_LINES if all_of_them else FIRST_FILES):
+            yield path, self._fetch(path)
+
+    def _local_files(self) -> Iterator[str]:
+        for path in super()._get_input_paths():
             if not is_uri(path):
-                yield from ((file, read_blocks(file)) for file in files_below(path))
+                yield from files_below(path)
+
+    def _remote_files(self) -> Iterator[str]:
         # Hadoop leaves out names below the folder that was named, not those above it.
         above = max((named.rstrip("/").count("/") for named in self._input_paths if is_uri(named)), default=0)
-        files = (path for path, size in self._listed.items() if size and self._is_input(path, above))
-        for path in islice(files, FIRST_FILES):
-            yield path, self._fetch(path)
+        return (path for path, size in self._listed.items() if size and self._is_input(path, above))
 
     def _is_input(self, path: str, above: int) -> bool:
         return not left_out(path.split("/")[above:]) and path != self._published()

@@ -7,22 +7,20 @@ counts add up, and ``_SUCCESS`` is written last.
 import codecs
 import time
 from argparse import Namespace
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from mrjob.runner import MRJobRunner
 from mrjob.step import StepFailedException
 
 from model_mapreduce_job.command_line import TaskFailedError, undisturbed
 from model_mapreduce_job.counters import FailureKinds
+from model_mapreduce_job.first_records import first_records, settle_layout
+from model_mapreduce_job.layout import Layout, header_line
 from model_mapreduce_job.progress import progress_bar
 from model_mapreduce_job.runner_extras import RunnerExtras, cloud_errors, extras_of
 from model_mapreduce_job.summary import Summary
 from model_scoring.errors import LostRecordsError, ModelCrashedError, ModelError, RecordFailedError
-from model_scoring.formats.ldjson import read_lines
-from model_scoring.formats.lines import batch_lines
-from model_scoring.formats.partitions import with_partition_fields
 from model_scoring.isolation import is_crash
 from model_scoring.outcome import Failure, shown
 
@@ -42,9 +40,10 @@ def launch(job: Any, model: Any) -> None:
     with cloud_errors(job.options.runner), job.make_runner() as runner:
         extras = extras_of(runner)
         extras.check_paths()
+        layout = settle_layout(job, model, extras)
         _remove_old_summary(job.options.summary_file)
         if job.options.preflight:
-            _preflight(job, model, extras)
+            _preflight(job, model, extras, layout)
         with progress_bar(runner, job.stderr):
             _run(runner, extras)
         summary = Summary(model.qualified_name, version, time.monotonic() - started)
@@ -52,6 +51,7 @@ def launch(job: Any, model: Any) -> None:
         if job.counts_add_up():
             _check_sums(summary, extras, with_engine=job.lines_are_records())
         if job._should_cat_output():
+            job.stdout.write(header_line(job.options, layout))
             for block in runner.cat_output():
                 job.stdout.write(block)
             job.stdout.flush()
@@ -114,9 +114,9 @@ def _remove_old_summary(path: str | None) -> None:
 # --- preflight
 
 
-def _preflight(job: Any, model: Any, extras: RunnerExtras) -> None:
+def _preflight(job: Any, model: Any, extras: RunnerExtras, layout: Layout) -> None:
     """Scores the first records of the input here, before anything is submitted."""
-    read = _first_records(job, extras)
+    read = first_records(job, model, extras, layout)
     # A record that ends the model's process must not take the launcher along.
     with job.make_scorer(Namespace(**{**vars(job.options), "isolate": True})) as scorer:
         _, failures = scorer.score_batch(read.items)
@@ -142,26 +142,3 @@ def _kinds(model: Any, failures: list[Failure]) -> str:
     kinds = FailureKinds(model)
     first = {kinds.name(failure): failure.message for failure in reversed(failures)}
     return "; ".join(f"{kind}: {message}" for kind, message in first.items())
-
-
-class _Records(NamedTuple):
-    paths: list[str]
-    texts: list[bytes]
-    items: list[Any]
-
-
-def _first_records(job: Any, extras: RunnerExtras) -> _Records:
-    wanted = job.options.preflight
-    found = _Records([], [], [])
-    batches: Iterable[tuple[str, list[bytes]]]
-    batches = ((path, lines) for path, blocks in extras.first_files() for lines in batch_lines(blocks, wanted))
-    if job.options.partition_fields:
-        batches = with_partition_fields(batches)
-    for path, lines in batches:
-        read = read_lines(lines[: wanted - len(found.items)])
-        found.paths.extend([path] * len(read.items))
-        found.texts.extend(read.texts)
-        found.items.extend(read.items)
-        if len(found.items) >= wanted:
-            break
-    return found

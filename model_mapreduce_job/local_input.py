@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 # Text that would be scored as one long bad record.
-UNKNOWN_COMPRESSION = (".xz", ".zst", ".lzo", ".lz4", ".z", ".zip", ".snappy")
+UNKNOWN_COMPRESSION = (".xz", ".lzo", ".lz4", ".z", ".zip", ".snappy")
 
 
 # In names of uploaded files Hadoop would take these for patterns, lists or parts of a URI.
@@ -101,4 +101,4 @@ def check_local_input(path: str) -> None:
     if local.exists() and not (local.is_file() or local.is_dir()):
         raise CommandLineError(f"input {path} is neither a file nor a folder. Use - to read standard input.")
     if local.suffix.lower() in UNKNOWN_COMPRESSION:
-        raise CommandLineError(f"input {path} is compressed in a way that cannot be read here; gzip and bzip2 can.")
+        raise CommandLineError(f"input {path} is compressed in a way that cannot be read here; gzip, bzip2 and zstandard can.")

@@ -9,7 +9,7 @@ nothing of the mapper and no step follows, a task reads and writes whole blocks.
 
 import threading
 from argparse import Namespace
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
@@ -31,13 +31,14 @@ from mrjob.step import MRStep  # noqa: E402
 
 from model_mapreduce_job.counters import TaskCounters  # noqa: E402
 from model_mapreduce_job.hadoop_settings import with_whole_lines  # noqa: E402
+from model_mapreduce_job.layout import outcome_writer, reader_of_lines, settled  # noqa: E402
 from model_mapreduce_job.model_manager import ModelManager  # noqa: E402
-from model_mapreduce_job.protocols import LdjsonProtocol, PairProtocol, RecordProtocol  # noqa: E402
+from model_mapreduce_job.protocols import OutcomeProtocol, PairProtocol, RecordProtocol  # noqa: E402
 from model_mapreduce_job.task import ScoringTask  # noqa: E402
-from model_mapreduce_job.task_input import read_batches  # noqa: E402
+from model_mapreduce_job.task_records import TaskRecords  # noqa: E402
 from model_mapreduce_job.task_scorer import TaskScorer  # noqa: E402
 from model_scoring.errors import UnknownModelError  # noqa: E402
-from model_scoring.formats.partitions import with_partition_fields  # noqa: E402
+from model_scoring.formats.registry import INPUT_FORMATS  # noqa: E402
 from model_scoring.settings import LAUNCHER_SETTINGS, Settings, find_settings  # noqa: E402
 
 __all__ = ["MLModelMapReduceJob", "model_manager", "settings"]
@@ -55,7 +56,7 @@ with command_line.reported_errors(_IS_SCRIPT):
 class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
     """Predicts each record of the input with the model that ``--model_qualified_name`` names.
 
-    Input: LDJSON. Output: one line for each record, in the order of the input on the inline and local runners.
+    Input: files of ``--input_format``. Output: one line for each record, in the order of the input on the inline and local runners.
     Raises ``ValueError`` when no loaded model has the name.
     """
 
@@ -75,8 +76,12 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
             raise UnknownModelError(name, [known["qualified_name"] for known in model_manager.get_models()])
         self._model = model
         self._counters = TaskCounters(model, self.increment_counter)
+        self._layout = settled(self.options)
+        self._writer = outcome_writer(model, self.options, self._layout)
         scorer = self.make_scorer(self.options)
-        self._task = ScoringTask(model, self.options, self._counters, scorer, write_message=self._write_message)
+        self._task = ScoringTask(
+            self.options, self._counters, scorer, self._writer, write_message=self._write_message
+        )
 
     def make_scorer(self, options: Namespace) -> TaskScorer:
         """What scores batches with this job's model as ``options`` say; to be closed after use."""
@@ -140,6 +145,9 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
             # The launcher's choice of settings is the tasks' choice, whatever a configuration file sets there.
             kwargs["cmdenv"] = {**(kwargs.get("cmdenv") or {}), LAUNCHER_SETTINGS: settings.name}
             kwargs["steps"] = list(map(with_whole_lines, kwargs["steps"]))
+            if not INPUT_FORMATS[self.options.input_format].by_line:
+                # A task gets the name of a file instead of lines, and the file is fetched for it.
+                kwargs["steps"][0]["input_manifest"] = True
         if self.options.runner == "emr":
             from model_mapreduce_job.shipping import for_emr
 
@@ -187,17 +195,16 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
         if step_num != 0 or step["mapper_raw"]:
             super().run_mapper(step_num)
             return
-        batches = read_batches(self.options.args, self.stdin, self._source(), self.options.batch_size)
-        if self.options.partition_fields:
-            batches = with_partition_fields(batches)
+        records = TaskRecords(self._model, self.options, self._layout, self._counters)
+        from_start = jobconf_from_env("mapreduce.map.input.start") in (None, "0")
+        batches = records.batches(self.stdin, self._source(), from_start=from_start)
         if self.scores_in_blocks():
-            self._task.score_blocks(batches, self.stdout)
+            self._task.score_blocks(batches, records.read, self.stdout)
             return
         read, write = self.pick_protocols(step_num, "mapper")
-        # mrjob's own loop takes CR for a line's end; ours keeps it, for it is part of what is no record.
-        end = b"" if self.INPUT_PROTOCOL is RecordProtocol else b"\r"
-        pairs = (read(line.rstrip(end) if end else line) for _, lines in batches for line in lines)
-        for key, value in self.map_pairs(pairs, step_num):
+        if self.INPUT_PROTOCOL is not RecordProtocol:
+            read = _without_cr(read)
+        for key, value in self.map_pairs(records.pairs(batches, read), step_num):
             self.stdout.write(write(key, value) + b"\n")
         self.stdout.flush()
 
@@ -228,11 +235,16 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
         mapper = step["mapper"]
         return getattr(mapper, "__func__", None) is MLModelMapReduceJob.mapper and not step["mapper_raw"]
 
+    def input_protocol(self) -> Any:
+        """The protocol of ``--input_format``, unless a subclass has set its own."""
+        if self.INPUT_PROTOCOL is RecordProtocol and INPUT_FORMATS[self.options.input_format].by_line:
+            return RecordProtocol(reader_of_lines(self._model, self.options, self._layout))
+        return super().input_protocol()
+
     def output_protocol(self) -> Any:
         """The protocol of ``--output_format``, unless a subclass has set its own."""
-        if self.options.output_format == "ldjson" and self.OUTPUT_PROTOCOL is PairProtocol:
-            version = f"{self._model.major_version}.{self._model.minor_version}"
-            return LdjsonProtocol(self._model.qualified_name, version)
+        if self._writer is not None and self.OUTPUT_PROTOCOL is PairProtocol:
+            return OutcomeProtocol(self._writer)
         return super().output_protocol()
 
     def _writes_json(self) -> bool:
@@ -265,6 +277,11 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
 
 # Two threads may have something to say; a line of either reaches Hadoop whole. Not the job's own: jobs are pickled.
 _STDERR = threading.Lock()
+
+
+def _without_cr(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """``read`` for lines as mrjob's own loop has them, which takes CR for a part of their end."""
+    return lambda line: read(line.rstrip(b"\r"))
 
 
 # Whatever of these a subclass overrides, it expects to be called for each line or pair.

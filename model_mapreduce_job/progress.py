@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from model_mapreduce_job.counters import GROUP, LINES
 from model_mapreduce_job.runners import LocalInputRunner
 from model_scoring.formats.lines import BLOCK_BYTES, is_compressed, read_blocks
+from model_scoring.formats.registry import INPUT_FORMATS
 
 __all__ = ["progress_bar"]
 
@@ -61,7 +62,8 @@ def _watch(runner: Any, bar: Any, done: threading.Event) -> None:
 def _estimated_lines(runner: Any) -> int | None:
     """The number of lines of the input, from its size and the lines of its first block; None where it is compressed."""
     files = runner.input_files()
-    if not files or any(map(is_compressed, files)):
+    by_line = INPUT_FORMATS[runner._job.options.input_format].by_line
+    if not by_line or not files or any(map(is_compressed, files)):
         return None
     total = sum(Path(file).stat().st_size for file in files)
     block = next(read_blocks(files[0], 0, BLOCK_BYTES), b"")

@@ -4,21 +4,24 @@ mrjob calls ``read`` for each line of input and ``write`` for each pair of outpu
 block way of ``task.py`` writes the same bytes; a test holds the two together.
 """
 
+from dataclasses import replace
 from typing import Any
 
-from model_scoring.formats.ldjson import Record, decode, encode, failure_key, read_line, record_key
+from model_scoring.formats.batches import LineReader, OutcomeWriter
+from model_scoring.formats.json_text import Record, decode, encode, failure_key, record_key, with_text
+from model_scoring.formats.ldjson import LdjsonReader
 from model_scoring.outcome import Failure, Prediction
 
 __all__ = [
     "BLANK",
     "NO_DETAIL",
-    "LdjsonLines",
-    "LdjsonProtocol",
+    "OutcomeProtocol",
     "PairProtocol",
     "RecordProtocol",
+    "as_value",
     "record_text",
+    "text_of",
     "unreadable_key",
-    "with_text",
 ]
 
 # The value read from a blank line, which is no record and no failure either.
@@ -26,19 +29,28 @@ BLANK = object()
 
 
 class RecordProtocol:
-    """One JSON object a line. The key is None; the value is a ``Record``, a ``Failure`` for a line that is none, or
-    ``BLANK``. Never raises."""
+    """A record a line. The key is None; the value is a ``Record``, a ``Failure`` for a line that is none, or ``BLANK``.
+    Never raises."""
+
+    def __init__(self, reader: LineReader | None = None) -> None:
+        self._reader = reader or LdjsonReader()
 
     def read(self, line: bytes) -> tuple[None, Any]:
-        text, item, marked = read_line(line)
-        if item is None:
-            return None, BLANK
-        if isinstance(item, Failure):
-            return None, item
-        return None, with_text(item, text, marked)
+        return None, as_value(*self._reader.read_line(line))
 
     def write(self, key: Any, value: Any) -> bytes:
         return record_text(value)
+
+
+def as_value(text: bytes, item: Any, marked: bool) -> Any:
+    """The value of a pair for what a reader has read."""
+    if item is None:
+        return BLANK
+    if not isinstance(item, Failure):
+        return with_text(item, text, marked)
+    if isinstance(item.record, bytes):
+        return item
+    return replace(item, record=with_text(item.record, text, marked))
 
 
 class PairProtocol:
@@ -57,11 +69,11 @@ class PairProtocol:
         return b"%b\t%b" % (record_text(key), record_text(value))
 
 
-class LdjsonProtocol:
-    """One object a line with stable types; see ``LdjsonLines`` for the fields."""
+class OutcomeProtocol:
+    """A line for each record, as one of the output formats has it."""
 
-    def __init__(self, model_name: str, version: str) -> None:
-        self._lines = LdjsonLines(model_name, version)
+    def __init__(self, writer: OutcomeWriter) -> None:
+        self._writer = writer
 
     def read(self, line: bytes) -> tuple[None, Any]:
         return None, decode(line)
@@ -70,54 +82,24 @@ class LdjsonProtocol:
         if isinstance(value, Failure):
             error = None if key is NO_DETAIL else encode(value.as_value())
             if isinstance(value.record, bytes):
-                return self._lines.line(None, value.record, None, error)
-            return self._lines.line(record_text(value.record), None, None, error)
+                return self._writer.line(None, value.record, None, error)
+            return self._writer.line(record_text(value.record), None, None, error)
         if isinstance(value, Prediction):
-            return self._lines.line(record_text(value.record), None, encode(value.prediction), None)
+            return self._writer.line(record_text(value.record), None, encode(value.prediction), None)
         # A pair that a subclass made itself.
-        return self._lines.line(record_text(key), None, encode(value), None)
+        return self._writer.line(record_text(key), None, encode(value), None)
 
 
 # The key of a failure whose reason is not wanted in the output.
 NO_DETAIL = object()
 
 
-class LdjsonLines:
-    """Lines of ``--output_format ldjson``.
-
-    ``record`` is the record as it came or null; ``raw`` the text of what is no record, or null (where it is not UTF-8,
-    the text ``{"base64": "…"}``); ``prediction`` and ``error`` an object or null; ``model`` and ``version`` strings.
-    """
-
-    def __init__(self, model_name: str, version: str) -> None:
-        self.head = b'{"record": '
-        self.middle = b', "raw": null, "prediction": '
-        self.tail = b', "error": null, "model": %b, "version": %b}' % (encode(model_name), encode(version))
-        self._end = b', "model": %b, "version": %b}' % (encode(model_name), encode(version))
-
-    def line(self, record: bytes | None, raw: bytes | None, prediction: bytes | None, error: bytes | None) -> bytes:
-        """One line without its end, from JSON texts; ``raw`` is the bytes as they came."""
-        return b'{"record": %b, "raw": %b, "prediction": %b, "error": %b%b' % (
-            b"null" if record is None else record,
-            b"null" if raw is None else _raw_text(raw),
-            prediction or b"null",
-            error or b"null",
-            self._end,
-        )
-
-
-def _raw_text(raw: bytes) -> bytes:
-    key = failure_key(raw)
-    # Always a string: what stands in braces here cannot be a line's own text, for that would be a record.
-    return encode(key.decode("ascii")) if key.startswith(b"{") else key
-
-
-def with_text(parsed: dict[str, Any], text: bytes, marked: bool = False) -> Record:
-    """A record that remembers its text, and whether a byte order mark stood before it."""
-    record = Record(parsed)
-    record.text = text
-    record.marked = marked
-    return record
+def text_of(value: Any) -> bytes:
+    """The text of what has been read as a record, ``b""`` where it has none of its own."""
+    record = value.record if isinstance(value, Failure) else value
+    if type(record) is Record:
+        return record_key(record.text)
+    return encode(record) if isinstance(record, dict) else b""
 
 
 def record_text(value: Any) -> bytes:

@@ -31,9 +31,15 @@ class RunnerExtras(Protocol):
     def check_paths(self) -> None:
         """Raises ``CommandLineError`` where input is missing or the output folder is not free."""
 
-    def first_files(self) -> Iterator[tuple[str, Iterable[bytes]]]:
-        """Files of the input, in order, each with its bytes, decompressed."""
+    def first_files(self, *, all_of_them: bool = False) -> Iterator[tuple[str, Iterable[bytes]]]:
+        """Files of the input, in order, each with its bytes, decompressed.
+
+        Not all where asking for one takes long: a few, or with ``all_of_them`` as many as can be waited for.
+        """
         ...
+
+    def tell_tasks(self, arguments: list[str]) -> None:
+        """Adds to the arguments of all tasks."""
 
     def failure_report(self, error: StepFailedException) -> tuple[str, int | None]:
         """What is known of a failed step, and the exit code that it stands for, None where nothing says so."""
@@ -68,7 +74,11 @@ class MrjobExtras:
         """Raises ``OSError`` where input is missing; the runner looks for old output itself."""
         self._runner._check_input_paths()
 
-    def first_files(self) -> Iterator[tuple[str, Iterable[bytes]]]:
+    def tell_tasks(self, arguments: list[str]) -> None:
+        """Adds to the arguments of all tasks."""
+        self._runner._extra_args += arguments
+
+    def first_files(self, *, all_of_them: bool = False) -> Iterator[tuple[str, Iterable[bytes]]]:
         """The files that the input paths name."""
         for path in self._runner._get_input_paths():
             yield path, read_blocks(path) if Path(path).is_file() else filter(None, self._runner.fs.cat(path))

@@ -31,6 +31,7 @@ from model_mapreduce_job.local_input import check_local_input, files_below
 from model_mapreduce_job.summary import NOT_RUN
 from model_mapreduce_job.task_input import PIECES_VARIABLE, Piece, deal_pieces, write_pieces
 from model_scoring.formats.lines import BLOCK_BYTES, read_blocks
+from model_scoring.formats.registry import INPUT_FORMATS
 from model_scoring.settings import LAUNCHER_SETTINGS, Settings
 
 __all__ = ["InlineRunner", "LocalInputRunner", "LocalRunner", "runner_class"]
@@ -72,7 +73,11 @@ class LocalInputRunner(SimMRJobRunner):  # type: ignore[misc]  # mrjob has no ty
         """The files of the input, in order: folders are walked by name, names that start with _ or . left out."""
         return [file for path in self._get_input_paths() for file in files_below(path)]
 
-    def first_files(self) -> Iterator[tuple[str, Iterator[bytes]]]:
+    def tell_tasks(self, arguments: list[str]) -> None:
+        """Adds to the arguments of all tasks."""
+        self._extra_args += arguments
+
+    def first_files(self, *, all_of_them: bool = False) -> Iterator[tuple[str, Iterator[bytes]]]:
         """The files of the input, in order, each with its bytes, decompressed."""
         return ((path, read_blocks(path)) for path in self.input_files())
 
@@ -94,7 +99,8 @@ class LocalInputRunner(SimMRJobRunner):  # type: ignore[misc]  # mrjob has no ty
         paths = list(input_paths)
         # A mapper of a subclass may ask for the name of its input file, so it gets one file.
         one_each = [[Piece(path)] for path in paths] or [[]]
-        dealt = deal_pieces(paths, self._tasks()) if self._in_blocks else one_each
+        by_line = INPUT_FORMATS[self._job.options.input_format].by_line
+        dealt = deal_pieces(paths, self._tasks(), by_line=by_line) if self._in_blocks else one_each
         for pieces, file in zip(dealt, self._yield_split_fileobjs("mapper", step_num), strict=False):
             with file:
                 write_pieces(pieces, file)

@@ -14,7 +14,9 @@ from model_mapreduce_job.counters import (
     BYTE_ORDER_MARKS,
     FAILURE_PREFIX,
     FAILURES,
+    FILES,
     GROUP,
+    HEADER_LINES,
     LABEL_PREFIX,
     LINES,
     PREDICTIONS,
@@ -47,6 +49,9 @@ class Summary:
     lines: int | None = None
     blank_lines: int | None = None
     byte_order_marks: int | None = None
+    header_lines: int | None = None
+    # Of a format whose files are read whole; None of one that is read by line.
+    files: int | None = None
     predictions: int | None = None
     failures: int | None = None
     failures_by_kind: dict[str, int] = field(default_factory=dict)
@@ -72,13 +77,17 @@ class Summary:
         self.failures = counted.get(FAILURES, 0)
         self.blank_lines = counted.get(BLANK_LINES, 0)
         self.byte_order_marks = counted.get(BYTE_ORDER_MARKS, 0)
+        self.header_lines = counted.get(HEADER_LINES, 0)
+        self.files = counted.get(FILES)
         self.failures_by_kind = _by_amount(counted, FAILURE_PREFIX)
         self.labels = _by_amount(counted, LABEL_PREFIX)
 
     @property
     def records(self) -> int | None:
-        """Lines that are no blank lines; None where it is not known."""
-        return None if self.lines is None or self.blank_lines is None else self.lines - self.blank_lines
+        """Lines that are neither blank nor name columns; None where it is not known."""
+        if self.lines is None:
+            return None
+        return self.lines - (self.blank_lines or 0) - (self.header_lines or 0)
 
     def check_sums(self, *, without_counts: str, with_engine: bool = True) -> None:
         """Raises ``LostRecordsError`` when what went in and what came out do not add up.
@@ -97,11 +106,12 @@ class Summary:
                 f"{self.failures:,} failures). The output cannot be trusted; a task has ended without saying why. "
                 f"Its standard error may tell."
             )
-        for name, ours, engine in (("read", self.lines, self.engine_lines), ("written", written, self.engine_outputs)):
+        # Hadoop hands a task lines, or the names of files.
+        read = ("files were read", self.files) if self.files is not None else ("lines were read", self.lines)
+        for (name, ours), engine in ((read, self.engine_lines), (("lines were written", written), self.engine_outputs)):
             if with_engine and engine is not None and engine != ours:
                 raise LostRecordsError(
-                    f"{ours:,} lines were {name} by the tasks' count and {engine:,} by Hadoop's. The output cannot be "
-                    f"trusted."
+                    f"{ours:,} {name} by the tasks' count and {engine:,} by Hadoop's. The output cannot be trusted."
                 )
 
     def verdict(self, max_failure_ratio: float | None) -> ScoringError | None:
@@ -138,6 +148,7 @@ class Summary:
             "labels": self.labels,
             "blank_lines": self.blank_lines,
             "byte_order_marks": self.byte_order_marks,
+            "header_lines": self.header_lines,
             "seconds": round(self.seconds, 3),
             "records_per_second": None if self.records is None else round(self.records / self.seconds, 1),
         }
@@ -160,7 +171,7 @@ class Summary:
         rows += [f"    {kind:<26}{times:>12,}{self._example(kind)}" for kind, times in self.failures_by_kind.items()]
         rows += [
             f"  {name.replace('_', ' '):<18}{getattr(self, name):>10,}"
-            for name in ("blank_lines", "byte_order_marks")
+            for name in ("blank_lines", "byte_order_marks", "header_lines", "files")
             if getattr(self, name)
         ]
         rows += self._bars()

@@ -15,25 +15,19 @@ from typing import Any, BinaryIO
 from ml_model_abc import MLModel
 from model_mapreduce_job.counters import TaskCounters, failure_likeness
 from model_mapreduce_job.examples import example_line
-from model_mapreduce_job.protocols import (
-    BLANK,
-    NO_DETAIL,
-    LdjsonLines,
-    record_text,
-    unreadable_key,
-    with_text,
-)
+from model_mapreduce_job.protocols import BLANK, NO_DETAIL, text_of, unreadable_key
 from model_mapreduce_job.task_scorer import TaskScorer
 from model_scoring.errors import ModelCrashedError, ModelError, RecordFailedError
-from model_scoring.formats.ldjson import (
+from model_scoring.formats.batches import OutcomeWriter, ReadBatch, joined
+from model_scoring.formats.json_text import (
     PredictionEncoder,
     Record,
     decode,
     encode,
     failure_key,
     key_reader,
-    read_lines,
     record_key,
+    with_text,
 )
 from model_scoring.formats.lines import BATCH_BYTES
 from model_scoring.isolation import is_crash
@@ -48,17 +42,17 @@ HOPELESS_RECORDS = 10_000
 class ScoringTask:
     """Scores the records of one task and counts what becomes of them.
 
-    ``options`` are the job's: ``batch_size``, ``on_failure``, ``key_field``, ``output_format``,
-    ``max_failure_ratio``. ``scorer`` is closed when the task is done. ``write_message`` gets lines for the task's
-    standard error.
+    ``options`` are the job's: ``batch_size``, ``on_failure``, ``key_field``, ``max_failure_ratio``. ``scorer`` is
+    closed when the task is done. ``writer`` writes the outcomes, None writes pairs. ``write_message`` gets lines for
+    the task's standard error.
     """
 
     def __init__(
         self,
-        model: MLModel,
         options: Namespace,
         counters: TaskCounters,
         scorer: TaskScorer,
+        writer: OutcomeWriter | None,
         *,
         write_message: Callable[[str], None],
     ) -> None:
@@ -68,31 +62,33 @@ class ScoringTask:
         self._write_message = write_message
         self._encoder = PredictionEncoder()
         self._read_key = key_reader(options.key_field) if options.key_field else None
-        self._lines = (
-            LdjsonLines(model.qualified_name, f"{model.major_version}.{model.minor_version}")
-            if options.output_format == "ldjson"
-            else None
-        )
+        self._writer = writer
         self._kinds_shown: set[str] = set()
         self._likenesses_seen: set[Any] = set()
         self._failed = 0
         self._hopeful = options.max_failure_ratio is not None
 
-    def score_blocks(self, batches: Iterable[tuple[str, list[bytes]]], output: BinaryIO) -> None:
-        """Scores ``batches`` of lines, each with the name of its source, and writes a line for each record."""
+    def score_blocks(
+        self, batches: Iterable[tuple[str, list[Any]]], read: Callable[[list[Any]], ReadBatch], output: BinaryIO
+    ) -> None:
+        """Scores ``batches``, each with the name of its source, and writes a line for each record.
+
+        A batch is lines, or records of a file, as ``read`` takes them.
+        """
         with rare_collection(), self._scorer:
-            self._score_blocks(batches, output)
+            self._score_blocks(batches, read, output)
         self._counters.finish()
 
-    def _score_blocks(self, batches: Iterable[tuple[str, list[bytes]]], output: BinaryIO) -> None:
+    def _score_blocks(
+        self, batches: Iterable[tuple[str, list[Any]]], read_batch: Callable[[list[Any]], ReadBatch], output: BinaryIO
+    ) -> None:
         for source, lines in batches:
             self._counters.add_lines(len(lines))
-            read = read_lines(lines)
+            read = read_batch(lines)
             self._counters.add_skipped(read.blank_lines, read.byte_order_marks)
             keys, items = self._keys(read.texts, read.items)
             predictions, failures = self._scorer.score_batch(items)
-            encoded, unwritable = self._encoder.encode_batch(predictions, len(failures))
-            self._set_aside(unwritable, items, predictions, failures)
+            encoded = self._encode(items, predictions, failures)
             if failures:
                 self._judge(source, failures, read.texts)
             output.write(self._block(keys, encoded, failures, read.texts))
@@ -103,7 +99,7 @@ class ScoringTask:
             # Freed before the next batch is read, last made first: so the allocator gives the next batch its memory in
             # the order it will be walked. In another order each failure scatters the records of all batches after it,
             # and every pass through them waits for memory: 5 % failures cost half as much again as none.
-            del unwritable, encoded, failures, predictions, items, keys, read, lines
+            del encoded, failures, predictions, items, keys, read, lines
 
     def score_pairs(
         self, pairs: Iterable[tuple[Any, Any]], source: str, *, written_as_json: bool
@@ -124,7 +120,7 @@ class ScoringTask:
             records = [value for value in values if value is not BLANK]
             marked = sum(getattr(record, "marked", False) for record in records)
             self._counters.add_skipped(len(values) - len(records), marked)
-            texts = [record_text(record) if isinstance(record, dict) else b"" for record in records]
+            texts = list(map(text_of, records))
             keys, items = self._keys(texts, records)
             predictions, failures = self._score_writable(items, written_as_json)
             if failures:
@@ -147,7 +143,7 @@ class ScoringTask:
 
     def score_one(self, item: Any, source: str, *, written_as_json: bool) -> tuple[Any, Any]:
         """The pair for one record; its key, with ``--key_field``, as a value."""
-        texts = [record_text(item) if isinstance(item, dict) else b""]
+        texts = [text_of(item)]
         [key], items = self._keys(texts, [item])
         predictions, failures = self._score_writable(items, written_as_json)
         if failures:
@@ -165,23 +161,28 @@ class ScoringTask:
     def _score_writable(self, items: list[Any], written_as_json: bool) -> tuple[list[Any], dict[int, Failure]]:
         predictions, failures = self._scorer.score_batch(items)
         if written_as_json:
-            _, unwritable = self._encoder.encode_batch(predictions, len(failures))
-            self._set_aside(unwritable, items, predictions, failures)
+            self._encode(items, predictions, failures)
         return predictions, failures
 
-    @staticmethod
-    def _set_aside(
-        unwritable: dict[int, Failure], items: list[Any], predictions: list[Any], failures: dict[int, Failure]
-    ) -> None:
+    def _encode(self, items: list[Any], predictions: list[Any], failures: dict[int, Failure]) -> list[bytes]:
+        """The JSON text of each prediction; those that cannot be written become failures."""
+        encoded, unwritable = self._encoder.encode_batch(predictions, len(failures))
+        if self._writer is not None:
+            for place, why in self._writer.refused(encoded).items():
+                unwritable[place] = Failure(None, "write", "ColumnError", f"the prediction cannot be written: {why}")
+                encoded[place] = b"null"
+                self._encoder.tally = None
         for place, failure in unwritable.items():
             failures[place] = replace(failure, record=items[place])
             predictions[place] = None
+        return encoded
 
     def pair(self, item: Any, prediction: Any, failure: Failure | None, key: Any = None) -> tuple[Any, Any]:
         """The pair that is yielded for a record; ``key`` in place of the record where it has a prediction."""
+        item = item.record if isinstance(item, Failure) and isinstance(item.record, dict) else item
         if type(item) is Record and decode(item.text) != item:
             item = with_text(decode(item.text), item.text, item.marked)  # a validator or the model has changed it
-        if self._lines is not None:
+        if self._writer is not None:
             if failure is None:
                 return None, Prediction(item, prediction)
             failure = replace(failure, record=failure.record if isinstance(failure.record, bytes) else item)
@@ -243,13 +244,13 @@ class ScoringTask:
     def _block(
         self, keys: list[bytes], encoded: list[bytes], failures: dict[int, Failure], texts: list[bytes]
     ) -> bytes:
-        if self._lines is not None:
-            return self._ldjson_block(texts, encoded, failures)
+        if self._writer is not None:
+            return self._writer.block(texts, encoded, failures, detailed=self._options.on_failure == "detail")
         if failures:
             keys, encoded = self._with_failures(keys, encoded, failures, texts)
-        block = _joined(keys, b"\t", encoded, b"\n")
+        block = joined(keys, b"\t", encoded, b"\n")
         if block.count(b"\t") != len(keys) or b"\r" in block:
-            block = _joined(list(map(record_key, keys)), b"\t", encoded, b"\n")
+            block = joined(list(map(record_key, keys)), b"\t", encoded, b"\n")
         return block
 
     def _with_failures(
@@ -261,30 +262,6 @@ class ScoringTask:
             encoded[place] = encode(failure.as_value()) if detailed else b"null"
             keys[place] = failure_key(failure.record) if isinstance(failure.record, bytes) else texts[place]
         return keys, encoded
-
-    def _ldjson_block(self, texts: list[bytes], encoded: list[bytes], failures: dict[int, Failure]) -> bytes:
-        block = self._ldjson_lines(texts, encoded, failures)
-        if b"\t" in block or b"\r" in block:
-            block = self._ldjson_lines(list(map(record_key, texts)), encoded, failures)
-        return block
-
-    def _ldjson_lines(self, texts: list[bytes], encoded: list[bytes], failures: dict[int, Failure]) -> bytes:
-        lines = self._lines
-        assert lines is not None
-        if not failures:
-            block = lines.head + _joined(texts, lines.middle, encoded, lines.tail + b"\n" + lines.head)
-            return block[: -len(lines.head)]
-        detailed = self._options.on_failure == "detail"
-        written = []
-        for place, (text, prediction) in enumerate(zip(texts, encoded, strict=True)):
-            failure = failures.get(place)
-            if failure is None:
-                written.append(lines.line(text, None, prediction, None))
-                continue
-            error = encode(failure.as_value()) if detailed else None
-            raw = failure.record if isinstance(failure.record, bytes) else None
-            written.append(lines.line(None if raw is not None else text, raw, None, error))
-        return b"\n".join([*written, b""])
 
 
 def _batches(values: Iterable[Any], batch_size: int) -> Iterator[list[Any]]:
@@ -316,12 +293,3 @@ def rare_collection() -> Iterator[None]:
     finally:
         gc.set_threshold(*thresholds)
         gc.unfreeze()
-
-
-def _joined(keys: list[bytes], middle: bytes, values: list[bytes], end: bytes) -> bytes:
-    """``key middle value end`` for each pair, in one pass over a flat list: a third of the cost of a join each."""
-    parts = [middle] * (4 * len(keys))
-    parts[0::4] = keys
-    parts[2::4] = values
-    parts[3::4] = [end] * len(keys)
-    return b"".join(parts)

@@ -9,11 +9,11 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from model_scoring.formats.lines import BLOCK_BYTES, batch_lines, is_compressed, read_blocks, split_blocks
 
-__all__ = ["PIECES_VARIABLE", "Piece", "deal_pieces", "read_batches", "write_pieces"]
+__all__ = ["PIECES_VARIABLE", "Lines", "Piece", "deal_pieces", "input_files", "read_batches", "write_pieces"]
 
 PIECES_VARIABLE = "MODEL_MAPREDUCE_JOB_PIECES"
 
@@ -33,26 +33,52 @@ class Piece:
     length: int | None = None
 
 
-def read_batches(paths: list[str], stdin: BinaryIO, source: str, batch_size: int) -> Iterator[tuple[str, list[bytes]]]:
-    """Batches of lines, each with the name of the file they are from.
+class Lines(NamedTuple):
+    """A batch of lines: the name of the file they are from, and whether its first line is the first of them."""
+
+    source: str
+    lines: list[bytes]
+    first: bool
+
+
+def read_batches(
+    paths: list[str], stdin: BinaryIO, source: str, batch_size: int, *, from_start: bool = True
+) -> Iterator[Lines]:
+    """Batches of lines.
 
     ``paths`` are read in order, ``-`` standing for ``stdin``; without any, ``stdin`` is read, which holds pieces where
-    the environment says so and lines of ``source`` otherwise. Raises ``CorruptInputError`` and ``OSError``.
+    the environment says so and lines of ``source`` otherwise, from its start or from later on. Raises
+    ``CorruptInputError`` and ``OSError``.
     """
     if not paths and os.environ.get(PIECES_VARIABLE):
         for piece in map(_parse_piece, stdin):
-            yield from _named(piece.path, read_blocks(piece.path, piece.start, piece.length), batch_size)
+            blocks = read_blocks(piece.path, piece.start, piece.length)
+            yield from _named(piece.path, blocks, batch_size, piece.start == 0)
         return
     for path in paths or ["-"]:
         if path == "-":
-            yield from _named(source, split_blocks(stdin), batch_size)
+            yield from _named(source, split_blocks(stdin), batch_size, from_start)
         else:
-            yield from _named(path, read_blocks(path), batch_size)
+            yield from _named(path, read_blocks(path), batch_size, True)
 
 
-def _named(source: str, blocks: Iterable[bytes], batch_size: int) -> Iterator[tuple[str, list[bytes]]]:
+def _named(source: str, blocks: Iterable[bytes], batch_size: int, from_start: bool) -> Iterator[Lines]:
     for lines in batch_lines(blocks, batch_size):
-        yield source, lines
+        yield Lines(source, lines, from_start)
+        from_start = False
+
+
+def input_files(arguments: list[str], stdin: BinaryIO) -> Iterator[tuple[str, str]]:
+    """The files of a task that reads whole files, each with its path on this machine and the name to tell.
+
+    They are the pieces on ``stdin`` where the environment says so; otherwise the one file that a cluster's runner has
+    fetched, whose path and name are the task's arguments.
+    """
+    if os.environ.get(PIECES_VARIABLE):
+        for piece in map(_parse_piece, stdin):
+            yield piece.path, piece.path
+    elif arguments:
+        yield arguments[0], arguments[-1]
 
 
 def _parse_piece(line: bytes) -> Piece:
@@ -65,10 +91,10 @@ def write_pieces(pieces: list[Piece], output: BinaryIO) -> None:
         output.write(json.dumps(asdict(piece)).encode() + b"\n")
 
 
-def deal_pieces(paths: list[str], tasks: int) -> list[list[Piece]]:
+def deal_pieces(paths: list[str], tasks: int, *, by_line: bool = True) -> list[list[Piece]]:
     """Deals files out to at most ``tasks`` tasks, in order and about evenly; at least one task, if an empty one.
 
-    Uncompressed files are cut at line ends, compressed ones stay whole.
+    Uncompressed files are cut at line ends where their format is ``by_line``; all others stay whole.
     """
     weights = [_weight(path) for path in paths]
     total = sum(weights)
@@ -82,7 +108,7 @@ def deal_pieces(paths: list[str], tasks: int) -> list[list[Piece]]:
             if room <= 0 and len(dealt) < tasks:
                 dealt.append([])
                 room = share
-            if is_compressed(path) or weight - start <= room or len(dealt) == tasks:
+            if not by_line or is_compressed(path) or weight - start <= room or len(dealt) == tasks:
                 dealt[-1].append(Piece(path) if start == 0 else Piece(path, start, weight - start))
                 room -= weight - start
                 break

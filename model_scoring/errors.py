@@ -10,16 +10,20 @@
     │   ├── CorruptInputError               a file that is truncated or damaged
     │   ├── RecordFailedError               a record failed and the user asked to stop there
     │   └── TooManyFailuresError            more records failed than the user allows
+    ├── MissingPackageError                 a format's package that is not installed
     └── LostRecordsError                    what went in and what came out do not add up
 
 A failed record is not an exception: it is a ``Failure``, see ``outcome.py``. Every message names the thing, the
 reason and what would have worked. A door turns the four branches into its own exit codes or answers.
 """
 
+from socket import gethostname
+
 __all__ = [
     "CorruptInputError",
     "InputError",
     "LostRecordsError",
+    "MissingPackageError",
     "ModelCheckError",
     "ModelCrashedError",
     "ModelError",
@@ -92,6 +96,16 @@ class RecordFailedError(InputError):
 
 class TooManyFailuresError(InputError):
     """More records failed than the user allows."""
+
+
+class MissingPackageError(ScoringError):
+    """A format needs a package that is not installed."""
+
+    def __init__(self, what: str, package: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs the package {package}, which is not installed on {gethostname()}. Install it: "
+            f"pip install 'model-mapreduce-job[{extra}]'"
+        )
 
 
 class LostRecordsError(ScoringError):

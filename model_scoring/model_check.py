@@ -11,7 +11,7 @@ from typing import Any
 from ml_model_abc import MLModel
 from model_scoring.answers import Raised, attempt, same, shown
 from model_scoring.errors import ModelCheckError
-from model_scoring.formats import ldjson
+from model_scoring.formats import json_text
 from model_scoring.model_trial import NoTrialError, Trial
 from model_scoring.outcome import Failure
 from model_scoring.output_guard import model_output_to_stderr
@@ -107,11 +107,11 @@ def _answer_problems(trial: Trial) -> Problems:
 def _wrong_with(answer: Any, output: RecordSchema) -> str | None:
     if not isinstance(answer, dict):
         return "a prediction is a dict"
-    text = attempt(ldjson.encode, answer)
+    text = attempt(json_text.encode, answer)
     if isinstance(text, Raised):
         return f"it cannot be written as JSON: {text}"
     # What leaves through a door is the JSON; the answer itself may hold NumPy's numbers, which schemas refuse.
-    for form in (ldjson.decode(text), answer):
+    for form in (json_text.decode(text), answer):
         _, failures = output.validate([form])
         if not failures:
             return None

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union
 
 from model_scoring.outcome import Failure, shorten
 
-__all__ = ["RecordSchema", "json_schema", "properties"]
+__all__ = ["RecordSchema", "json_schema", "properties", "resolve", "takes_other_fields"]
 
 # Errors of one record that its message quotes; a record of 200 wrong fields needs no 200 sentences.
 QUOTED_ERRORS = 5
@@ -185,6 +185,11 @@ def properties(described: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
         return {}
     found = resolve(described, described).get("properties", {})
     return {name: resolve(value, described) for name, value in found.items() if isinstance(value, dict)}
+
+
+def takes_other_fields(described: dict[str, Any] | None) -> bool:
+    """Whether fields that a JSON Schema of an object does not name mean anything to it."""
+    return described is None or "additionalProperties" in resolve(described, described)
 
 
 def resolve(node: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:

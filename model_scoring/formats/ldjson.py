@@ -1,125 +1,44 @@
 """LDJSON: one JSON object a line, records in and predictions out.
 
 Reading keeps the text of each record beside its parsed value: the text is what is written back, so that numbers wider
-than 64 bits, number spelling, key order and unknown fields survive. Writing gives the bytes of ``json.dumps`` with its
-usual separators and UTF-8 unescaped. Both through msgspec: it reads integers of any width exactly and refuses what
-JSON (RFC 8259) does not have, NaN among it.
+than 64 bits, number spelling, key order and unknown fields survive.
 
 What may be changed here: how fast. The bytes are pinned by golden files.
 """
 
-import base64
-import math
-from collections import Counter
-from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple, cast
+from collections.abc import Sequence
+from typing import Any
 
-import msgspec
-
+from model_scoring.formats.batches import BYTE_ORDER_MARK, ReadBatch, each_line, joined
+from model_scoring.formats.json_text import (
+    DEPTH_LIMIT,
+    TOO_DEEP,
+    UNREADABLE,
+    decode,
+    encode,
+    failure_key,
+    is_deep,
+    may_be_deep,
+    record_key,
+)
 from model_scoring.outcome import Failure, describe
 
-__all__ = [
-    "JsonText",
-    "PredictionEncoder",
-    "ReadLines",
-    "Record",
-    "decode",
-    "encode",
-    "failure_key",
-    "key_reader",
-    "read_line",
-    "read_lines",
-    "record_key",
-]
-
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-
-# Below this many predictions a batch says nothing about whether they repeat.
-SMALL_BATCH = 64
-
-decode = msgspec.json.Decoder().decode
-
-# What msgspec raises for bytes that are no JSON text. RecursionError: a text nested deeper than the interpreter goes.
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-
-# How deep a record may be nested. The interpreter has a limit too, but one that depends on who is calling: the same
-# record would pass on one runner and fail on another.
-DEPTH_LIMIT = 400
-TOO_DEEP = f"nested more than {DEPTH_LIMIT} deep"
-
-# In valid JSON a tab or CR can only be white space between tokens. A tab would split the pair that is written, a CR
-# ends a line for Hadoop.
-_BLANKS = bytes.maketrans(b"\t\r", b"  ")
+__all__ = ["LdjsonLines", "LdjsonReader", "read_line", "read_lines"]
 
 
-class Record(dict[str, Any]):
-    """A parsed record that remembers its text; a plain dict to everybody else."""
-
-    __slots__ = ("marked", "text")
-    text: bytes
-    marked: bool  # whether a byte order mark stood before it
-
-
-class JsonText(bytes):
-    """JSON text that is written as it is."""
-
-    __slots__ = ()
-
-
-class ReadLines(NamedTuple):
-    """Lines as read. ``texts`` and ``items`` have one entry for each record, in order; an item is the parsed record or
-    the ``Failure`` of a line that is none."""
-
-    texts: list[bytes]
-    items: list[Any]
-    blank_lines: int
-    byte_order_marks: int
-
-
-def read_lines(lines: list[bytes]) -> ReadLines:
+def read_lines(lines: list[bytes]) -> ReadBatch:
     """Parses ``lines`` (without their LF). Never raises for what a line holds."""
     try:
         items = list(map(decode, lines))
-    except _UNREADABLE:
+    except UNREADABLE:
         return _read_one_by_one(lines)
-    if set(map(type, items)) - {dict} or (max(map(len, lines), default=0) > 2 * DEPTH_LIMIT and _any_deep(lines)):
+    if set(map(type, items)) - {dict} or (max(map(len, lines), default=0) > 2 * DEPTH_LIMIT and may_be_deep(lines)):
         return _read_one_by_one(lines)
-    return ReadLines(lines, items, 0, 0)
+    return ReadBatch(lines, items, 0, 0)
 
 
-def _any_deep(texts: list[bytes]) -> bool:
-    """Whether one of the texts has so many brackets that it may be nested too deeply."""
-    return any(text.count(b"[") + text.count(b"{") > DEPTH_LIMIT for text in texts)
-
-
-def _is_deep(value: Any) -> bool:
-    """Whether ``value`` is nested more than ``DEPTH_LIMIT`` deep."""
-    level = [value]
-    for _ in range(DEPTH_LIMIT + 1):
-        level = [inner for each in level if isinstance(each, dict | list) for inner in _inner(each)]
-        if not level:
-            return False
-    return True
-
-
-def _inner(value: Any) -> Any:
-    return value.values() if isinstance(value, dict) else value
-
-
-def _read_one_by_one(lines: list[bytes]) -> ReadLines:
-    texts: list[bytes] = []
-    items: list[Any] = []
-    blank_lines = byte_order_marks = 0
-    for line in lines:
-        text, item, marked = read_line(line)
-        byte_order_marks += marked
-        if item is None:
-            blank_lines += 1
-        else:
-            texts.append(text)
-            items.append(item)
-    return ReadLines(texts, items, blank_lines, byte_order_marks)
+def _read_one_by_one(lines: list[bytes]) -> ReadBatch:
+    return ReadBatch.of_each(map(read_line, lines))
 
 
 def read_line(line: bytes) -> tuple[bytes, dict[str, Any] | Failure | None, bool]:
@@ -132,10 +51,10 @@ def read_line(line: bytes) -> tuple[bytes, dict[str, Any] | Failure | None, bool
 def _read_text(text: bytes) -> dict[str, Any] | Failure | None:
     try:
         value = decode(text)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         return Failure(text, "read", *_unreadable(text, error)) if text.strip() else None
     if type(value) is dict:
-        deep = _any_deep([text]) and _is_deep(value)
+        deep = may_be_deep([text]) and is_deep(value)
         return Failure(text, "read", "not_json", TOO_DEEP) if deep else value
     return Failure(text, "read", "not_an_object", f"a record is a JSON object, this is {_JSON_NAMES[type(value)]}")
 
@@ -160,132 +79,59 @@ def _unreadable(line: bytes, error: BaseException) -> tuple[str, str]:
     return "not_json", describe(error)
 
 
-def record_key(text: bytes) -> bytes:
-    """The text of a record as it is written: on one line, without a tab."""
-    return text.rstrip(b"\r").translate(_BLANKS)
+class LdjsonReader:
+    """Reads lines; each says for itself what its fields are."""
+
+    def __init__(self, columns: Sequence[str] = (), described: dict[str, Any] | None = None) -> None:
+        """Neither is needed."""
+
+    read_lines = staticmethod(read_lines)
+    read_line = staticmethod(read_line)
 
 
-def failure_key(text: bytes) -> bytes:
-    """JSON for what is no record, from which its bytes can be had back: its text as a JSON string, or
-    ``{"base64": "…"}`` where it is not UTF-8."""
-    try:
-        return encode(text.decode("utf-8"))
-    except UnicodeDecodeError:
-        return encode({"base64": base64.b64encode(text).decode("ascii")})
+class LdjsonLines:
+    """Lines of ``--output_format ldjson``.
 
-
-def key_reader(field: str) -> Callable[[bytes], JsonText | None]:
-    """A function from a record's text to the text of one of its fields, None where the field is missing.
-
-    Raises ``ValueError`` for a field name that holds a quote, a backslash or a control character.
-    """
-    missing = msgspec.Raw()
-    record_type = msgspec.defstruct("KeyedRecord", [("key", msgspec.Raw, missing)], rename={"key": field}, gc=False)
-    decode_key: Callable[[bytes], Any] = msgspec.json.Decoder(record_type).decode
-
-    def read_key(text: bytes) -> JsonText | None:
-        key = decode_key(text).key
-        return None if key is missing else JsonText(record_key(bytes(key)))
-
-    return read_key
-
-
-def _plain(value: Any) -> Any:
-    """What a model's answer often holds and JSON does not know: NumPy's scalars and arrays, sets, tuples."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
-
-
-_encode_compact = msgspec.json.Encoder(enc_hook=_plain).encode
-
-
-# One line, a blank after each colon and comma: what json.dumps writes.
-_spaced = cast("Callable[[bytes], bytes]", partial(msgspec.json.format, indent=0))
-
-
-def encode(value: Any) -> bytes:
-    """``value`` as JSON text on one line. Raises ``TypeError`` or ``ValueError`` for what JSON cannot carry."""
-    if isinstance(value, JsonText):
-        return value
-    return _checked(value, _encode_compact(value))
-
-
-def _checked(value: Any, compact: bytes) -> bytes:
-    # The encoder writes NaN and the infinities as null: an answer of that kind would pass for a missing one.
-    if b"null" in compact and _holds_nonfinite(value):
-        raise ValueError("NaN or an infinity, which JSON cannot carry")
-    return _spaced(compact)
-
-
-def _holds_nonfinite(value: Any) -> bool:
-    if isinstance(value, float):
-        return not math.isfinite(value)
-    if isinstance(value, dict):
-        return any(map(_holds_nonfinite, value.values()))
-    if isinstance(value, list | tuple | set | frozenset):
-        return any(map(_holds_nonfinite, value))
-    if value is None or isinstance(value, str | int):
-        return False
-    return _holds_nonfinite(msgspec.to_builtins(value, enc_hook=_plain))  # a dataclass, an array, a date, …
-
-
-class PredictionEncoder:
-    """Encodes batches of predictions; one for each task.
-
-    Predictions of a classifier repeat: while batches have few different ones, each of those is formatted once, and
-    ``tally`` says how often each occurred in the last batch; it is None once predictions have turned out to differ.
+    ``record`` is the record as it came or null; ``raw`` the text of what is no record, or null (where it is not UTF-8,
+    the text ``{"base64": "…"}``); ``prediction`` and ``error`` an object or null; ``model`` and ``version`` strings.
     """
 
-    def __init__(self) -> None:
-        self._repeating = True
-        self.tally: Counter[bytes] | None = None
+    def __init__(self, model_name: str, version: str) -> None:
+        self._head = b'{"record": '
+        self._middle = b', "raw": null, "prediction": '
+        self._tail = b', "error": null, "model": %b, "version": %b}' % (encode(model_name), encode(version))
+        self._end = b', "model": %b, "version": %b}' % (encode(model_name), encode(version))
 
-    def encode_batch(self, predictions: list[Any], missing: int = 0) -> tuple[list[bytes], dict[int, Failure]]:
-        """The JSON text of each prediction, and a ``Failure`` (its record left out) for each that has none.
-
-        ``missing`` of the predictions are None, the places of failed records.
-        """
-        self.tally = None
-        try:
-            compact = list(map(_encode_compact, predictions))
-        except MemoryError:
-            raise
-        except (Exception, SystemExit):  # an object that JSON does not know, or its own code: find out which one it is
-            return self._encode_one_by_one(predictions)
-        return self._format(predictions, compact, missing)
-
-    def _format(
-        self, predictions: list[Any], compact: list[bytes], missing: int
-    ) -> tuple[list[bytes], dict[int, Failure]]:
-        different = Counter(compact) if self._repeating else compact
-        if _may_hide_nonfinite(different, missing) and any(map(_holds_nonfinite, predictions)):
-            return self._encode_one_by_one(predictions)
-        if not isinstance(different, Counter):
-            return list(map(_spaced, compact)), {}
-        formatted = {each: _spaced(each) for each in different}
-        self.tally = different
-        self._repeating = len(compact) < SMALL_BATCH or 4 * len(different) <= len(compact)
-        return list(map(formatted.__getitem__, compact)), {}
-
-    def _encode_one_by_one(self, predictions: list[Any]) -> tuple[list[bytes], dict[int, Failure]]:
-        encoded: list[bytes] = []
-        failures: dict[int, Failure] = {}
-        for position, prediction in enumerate(predictions):
-            try:
-                encoded.append(encode(prediction))
-            except MemoryError:
-                raise
-            except (Exception, SystemExit) as error:  # the prediction's own code, or a value that JSON does not have
-                encoded.append(b"null")
-                message = f"the prediction cannot be written as JSON: {describe(error)}"
-                failures[position] = Failure(None, "write", type(error).__name__, message)
-        return encoded, failures
+    def line(self, record: bytes | None, raw: bytes | None, prediction: bytes | None, error: bytes | None) -> bytes:
+        """One line without its end, from JSON texts; ``raw`` is the bytes as they came."""
+        return b'{"record": %b, "raw": %b, "prediction": %b, "error": %b%b' % (
+            b"null" if record is None else record,
+            b"null" if raw is None else _raw_text(raw),
+            prediction or b"null",
+            error or b"null",
+            self._end,
+        )
 
 
-def _may_hide_nonfinite(different: Counter[bytes] | list[bytes], missing: int) -> bool:
-    """Whether a null was written that may have been NaN; the ``missing`` predictions are written as null too."""
-    if any(b"null" in each and each != b"null" for each in different):
-        return True
-    nulls = different[b"null"] if isinstance(different, Counter) else different.count(b"null")
-    return nulls != missing
+    def refused(self, encoded: list[bytes]) -> dict[int, str]:
+        """None: a line takes any prediction."""
+        return {}
+
+    def block(self, texts: list[bytes], encoded: list[bytes], failures: dict[int, Failure], *, detailed: bool) -> bytes:
+        """The lines of a batch: the records' texts, their predictions' JSON text, and the failures by position."""
+        block = self._joined(texts, encoded, failures, detailed)
+        if b"\t" in block or b"\r" in block:
+            block = self._joined(list(map(record_key, texts)), encoded, failures, detailed)
+        return block
+
+    def _joined(self, texts: list[bytes], encoded: list[bytes], failures: dict[int, Failure], detailed: bool) -> bytes:
+        if failures:
+            return b"".join(each_line(self.line, texts, encoded, failures, detailed))
+        block = self._head + joined(texts, self._middle, encoded, self._tail + b"\n" + self._head)
+        return block[: -len(self._head)]
+
+
+def _raw_text(raw: bytes) -> bytes:
+    key = failure_key(raw)
+    # Always a string: what stands in braces here cannot be a line's own text, for that would be a record.
+    return encode(key.decode("ascii")) if key.startswith(b"{") else key

@@ -1,20 +1,24 @@
 """Lines of a file, in batches: the whole file, compressed or not, or a range of it.
 
-Lines end at LF only; the last one may lack it. gzip and bzip2 are read whole: every member, checksums included; a
-truncated or damaged file raises ``CorruptInputError`` naming it. Memory holds one batch and one block.
+Lines end at LF only; the last one may lack it. gzip, bzip2 and zstandard are read whole: every member or frame,
+checksums included; a truncated or damaged file raises ``CorruptInputError`` naming it. Memory holds one batch and one
+block.
 """
 
 import bz2
 import gzip
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from model_scoring.errors import CorruptInputError
+from model_scoring.errors import CorruptInputError, MissingPackageError
 
-__all__ = ["batch_lines", "decompressed", "is_compressed", "read_blocks", "split_blocks"]
+__all__ = ["COMPRESSED", "batch_lines", "decompressed", "is_compressed", "read_blocks", "split_blocks"]
+
+# Names of files that are decompressed end with one of these.
+COMPRESSED = (".gz", ".bz2", ".zst")
 
 BLOCK_BYTES = 1 << 20
 
@@ -24,7 +28,7 @@ BATCH_BYTES = 8 << 20
 
 def is_compressed(path: str) -> bool:
     """Whether the name says that the file is compressed in a way known here."""
-    return path.lower().endswith((".gz", ".bz2"))
+    return path.lower().endswith(COMPRESSED)
 
 
 def read_blocks(path: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
@@ -46,13 +50,27 @@ def decompressed(stream: BufferedReader, path: str) -> Iterator[bytes]:
     if not is_compressed(path):
         yield from split_blocks(stream)
         return
-    blocks = _gzip_blocks(stream) if path.lower().endswith(".gz") else _bzip2_blocks(stream)
+    if path.lower().endswith(".gz"):
+        blocks, damage = _gzip_blocks(stream), (OSError, zlib.error)
+    elif path.lower().endswith(".bz2"):
+        blocks, damage = _streams(stream, bz2.BZ2Decompressor), (OSError,)
+    else:
+        zstd = _zstd(path)
+        blocks, damage = _streams(stream, zstd.ZstdDecompressor), (zstd.ZstdError,)
     try:
         yield from blocks
     except EOFError as error:
         raise CorruptInputError(path, "the compressed data is truncated") from error
-    except (OSError, zlib.error) as error:
+    except damage as error:
         raise CorruptInputError(path, f"the compressed data is damaged ({error})") from error
+
+
+def _zstd(path: str) -> Any:
+    try:
+        from backports import zstd
+    except ImportError as error:
+        raise MissingPackageError(f"{path}, which is compressed with zstandard,", "backports.zstd", "zstd") from error
+    return zstd
 
 
 def split_blocks(stream: BinaryIO) -> Iterator[bytes]:
@@ -74,17 +92,17 @@ def _gzip_blocks(file: BufferedReader) -> Iterator[bytes]:
     yield from split_blocks(gzip.GzipFile(fileobj=file))  # type: ignore[arg-type]  # it has the read() that is used
 
 
-def _bzip2_blocks(file: BufferedReader) -> Iterator[bytes]:
+def _streams(file: BufferedReader, new_decompressor: Callable[[], Any]) -> Iterator[bytes]:
     # Not bz2.open: after the first stream it takes damaged data for the end of the file.
     _require_data(file)
-    decompressor = bz2.BZ2Decompressor()
+    decompressor = new_decompressor()
     data = b""
     while True:
         if decompressor.eof:
             data = decompressor.unused_data or file.read(BLOCK_BYTES)
             if not data:
                 return
-            decompressor = bz2.BZ2Decompressor()
+            decompressor = new_decompressor()
         elif decompressor.needs_input:
             data = file.read(BLOCK_BYTES)
             if not data:

@@ -1,0 +1,236 @@
+"""Layout: which columns the input has and which the output gets, settled by the launcher and the same in every task.
+
+The launcher reads the first line of the input's files where that names the columns, and hands the layout to the tasks
+as one option. A task leaves that line out of its input where its part of a file starts at the file's beginning, and
+looks whether it is the one that the launcher has read.
+"""
+
+import base64
+import json
+from argparse import Namespace
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ml_model_abc import MLModel
+from model_scoring.errors import InputError
+from model_scoring.formats.batches import FileReader, LineReader, OutcomeWriter
+from model_scoring.formats.csv import CsvLines, HeaderError, TsvLines, parse_row
+from model_scoring.formats.ldjson import LdjsonLines, LdjsonReader
+from model_scoring.formats.registry import INPUT_FORMATS, file_reader, line_reader
+from model_scoring.record_schema import json_schema, properties, takes_other_fields
+
+__all__ = [
+    "Layout",
+    "LayoutError",
+    "find_layout",
+    "first_line",
+    "header_line",
+    "outcome_writer",
+    "reader_of_files",
+    "reader_of_lines",
+    "settled",
+    "without_headers",
+]
+
+# The columns' names in an output line that are ours.
+ERROR, PREDICTION = "error", "prediction"
+_WRITERS = {"csv": CsvLines, "tsv": TsvLines}
+
+
+class LayoutError(InputError):
+    """The columns of input or output cannot be settled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What stands in a line, by column; names are unique in each of the three."""
+
+    # Of the input's lines; empty where the format has no columns.
+    columns: tuple[str, ...] = ()
+    # Of a file whose first line names them, the one that the launcher has read first; None where there is no such line.
+    header_of: str | None = None
+    # Of the output's lines, where they have columns: fields of the record, fields of the prediction (none: all of it in
+    # one cell), and the names of all, which differ where a record has a field of the same name.
+    record: tuple[str, ...] = ()
+    prediction: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    # How many files of the input begin with a line that names the columns, as far as the launcher has looked.
+    headers: int = 0
+
+    def as_text(self) -> str:
+        """The layout as an option's value, of characters that no shell and no runner takes for something else."""
+        return base64.urlsafe_b64encode(json.dumps(asdict(self)).encode()).decode().rstrip("=")
+
+    @classmethod
+    def from_text(cls, text: str) -> "Layout":
+        """What ``as_text`` has written."""
+        values = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def find_layout(
+    model: MLModel, options: Namespace, first_lines: Iterable[tuple[str, bytes]], partition_names: list[str]
+) -> Layout:
+    """The layout of a job; ``first_lines`` are those of the input's files, by path, and are read only where they count.
+
+    Raises ``InputError`` where files differ or nothing says what the columns are.
+    """
+    columns, header_of, headers = _input_columns(options, first_lines)
+    if options.output_format not in _WRITERS:
+        return Layout(columns, header_of, headers=headers)
+    record = list(columns or _named(options) or properties(_described(model, "input")))
+    record += [name for name in partition_names if name not in record]
+    if not record:
+        raise LayoutError(
+            f"--output_format {options.output_format} needs to know the record's fields, and the model's input schema "
+            "does not name them. Name those that are to be written: --columns a,b,c"
+        )
+    prediction = list(properties(_described(model, "output")))
+    names = list(record)
+    for name in [*(prediction or [PREDICTION]), ERROR]:
+        while name in names:
+            name = f"{PREDICTION}_{name}"  # noqa: PLW2901  # until it is free
+        names.append(name)
+    return Layout(columns, header_of, tuple(record), tuple(prediction), tuple(names), headers)
+
+
+def _input_columns(
+    options: Namespace, first_lines: Iterable[tuple[str, bytes]]
+) -> tuple[tuple[str, ...], str | None, int]:
+    row = INPUT_FORMATS[options.input_format]
+    if not row.has_columns:
+        return (), None, 0
+    if options.columns is not None:
+        return _named(options), None, 0
+    columns: tuple[str, ...] = ()
+    header_of: str | None = None
+    headers = 0
+    for path, line in first_lines:
+        headers += 1
+        found = header_columns(line, options.input_format, path)
+        if header_of is None:
+            columns, header_of = found, path
+        elif found != columns:
+            raise differing(path, found, header_of, columns)
+    return columns, header_of, headers
+
+
+def header_columns(line: bytes, input_format: str, path: str) -> tuple[str, ...]:
+    """The columns that the first line of a file names; raises ``InputError``."""
+    try:
+        return tuple(parse_row(line, INPUT_FORMATS[input_format].separator))
+    except HeaderError as error:
+        raise LayoutError(
+            f"{path}: its first line does not name columns: {error}. Where no line does, name them: --columns a,b,c"
+        ) from error
+
+
+def differing(path: str, found: tuple[str, ...], other: str, columns: tuple[str, ...]) -> LayoutError:
+    """The error for two files with different headers."""
+    return LayoutError(
+        f"{path} and {other} have different columns: {_listed(found)} and {_listed(columns)}. Score them in two jobs, "
+        "or bring them into one order."
+    )
+
+
+def _listed(columns: tuple[str, ...]) -> str:
+    text = ",".join(columns)
+    return ascii(text if len(text) <= 200 else f"{text[:200]}…")
+
+
+def _named(options: Namespace) -> tuple[str, ...]:
+    return tuple(options.columns or ())
+
+
+def _described(model: MLModel, side: Any) -> dict[str, Any] | None:
+    try:
+        return json_schema(model.input_schema if side == "input" else model.output_schema, side)
+    except Exception:  # a schema that cannot be described still validates
+        return None
+
+
+def first_line(blocks: Iterable[bytes]) -> bytes | None:
+    """The first line of a file's bytes, None of an empty file."""
+    found = b""
+    for block in blocks:
+        found += block
+        if b"\n" in block:
+            break
+    if hasattr(blocks, "close"):
+        blocks.close()  # or a command would go on reading the file
+    return found.partition(b"\n")[0] if found else None
+
+
+# --- what reads and writes, in every process of a job
+
+
+def settled(options: Namespace) -> Layout | None:
+    """The layout that the launcher has settled, or none that is needed; None where it is still to be found."""
+    if options.layout is not None:
+        return Layout.from_text(options.layout)
+    has_columns = INPUT_FORMATS[options.input_format].has_columns
+    if options.output_format in _WRITERS or (has_columns and options.columns is None):
+        return None
+    return Layout(_named(options) if has_columns else ())
+
+
+def reader_of_lines(model: MLModel, options: Namespace, layout: Layout | None) -> LineReader:
+    """The reader of a line format."""
+    if options.input_format == "ldjson":
+        return LdjsonReader()
+    if layout is None:
+        raise LayoutError(f"--input_format {options.input_format}: this task has not been told the columns.")
+    return line_reader(options.input_format, layout.columns, _described(model, "input"))
+
+
+def reader_of_files(model: MLModel, options: Namespace, layout: Layout | None) -> FileReader:
+    """The reader of a format whose files are read whole; raises ``MissingPackageError``."""
+    return file_reader(options.input_format, _wanted_fields(model, options, layout))
+
+
+def _wanted_fields(model: MLModel, options: Namespace, layout: Layout | None) -> list[str] | None:
+    """The fields that model and output need; None where that is the whole record."""
+    described = _described(model, "input")
+    if layout is not None and layout.record:
+        written = list(layout.record)
+    elif options.output_format == "pairs" and options.key_field:
+        written = [options.key_field]
+    else:
+        return None
+    fields = list(properties(described))
+    return [*fields, *written] if fields and not takes_other_fields(described) else None
+
+
+def outcome_writer(model: MLModel, options: Namespace, layout: Layout | None) -> OutcomeWriter | None:
+    """What writes outcomes; None for pairs."""
+    if options.output_format == "pairs" or layout is None:
+        return None
+    if options.output_format == "ldjson":
+        return LdjsonLines(model.qualified_name, f"{model.major_version}.{model.minor_version}")
+    return _WRITERS[options.output_format](layout.record, layout.prediction)
+
+
+def header_line(options: Namespace, layout: Layout) -> bytes:
+    """The line that names the output's columns, with its end; nothing where it has none."""
+    if options.output_format not in _WRITERS:
+        return b""
+    return _WRITERS[options.output_format]((), ()).header(layout.names) + b"\n"
+
+
+def without_headers(
+    batches: Iterable[Any], options: Namespace, layout: Layout, count: Any
+) -> Iterator[tuple[str, list[bytes]]]:
+    """Batches of ``(source, lines)`` without the first line of each file, which must name the layout's columns.
+
+    ``count`` is called with the number of lines left out.
+    """
+    for batch in batches:
+        lines = batch.lines
+        if batch.first and layout.header_of is not None:
+            found = header_columns(lines[0], options.input_format, batch.source)
+            if found != layout.columns:
+                raise differing(batch.source, found, layout.header_of, layout.columns)
+            count(1)
+            lines = lines[1:]
+        yield batch.source, lines

@@ -1,0 +1,135 @@
+"""Parquet: records in, of whole files. Through pyarrow, a batch of rows at a time.
+
+Only the columns that are wanted are read. Values that JSON does not have are in ``values.py``; of a time, what is
+smaller than a microsecond is cut off, and a timestamp with a zone is given in UTC. A file that is cut off or damaged
+raises ``CorruptInputError``.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from model_scoring.errors import CorruptInputError, InputError
+from model_scoring.formats.lines import BATCH_BYTES
+from model_scoring.formats.values import read_values
+from model_scoring.outcome import Failure, describe
+
+__all__ = ["ParquetReader"]
+
+# Of a column chunk that is held while its pages are read.
+BUFFER_BYTES = 1 << 20
+
+
+class ParquetReader:
+    """Reads files; of their columns those that are wanted, or all."""
+
+    def __init__(self, columns: Sequence[str] | None = None) -> None:
+        self.read_values = read_values
+        self._columns = columns
+
+    def read_file(self, path: str, source: str, batch_size: int) -> Iterator[list[Any]]:
+        """Lists of at most ``batch_size`` records, in order, a ``Failure`` for a record with a value Python has not.
+
+        Raises ``CorruptInputError``, which names the file ``source``.
+        """
+        try:
+            with pq.ParquetFile(
+                path, buffer_size=BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True
+            ) as file:
+                names = file.schema_arrow.names
+                if len(set(names)) < len(names):
+                    raise InputError(f"{source}: two columns have the same name: {', '.join(sorted(names))}")
+                wanted = None if self._columns is None else [name for name in names if name in set(self._columns)]
+                rows = _rows_a_batch(file.metadata, batch_size)
+                for batch in file.iter_batches(batch_size=rows, columns=wanted, use_threads=False):
+                    yield _records(batch)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            if isinstance(error, FileNotFoundError | PermissionError):
+                raise
+            raise CorruptInputError(source, f"it is not readable as Parquet: {describe(error)}") from error
+
+
+def _rows_a_batch(metadata: pq.FileMetaData, batch_size: int) -> int:
+    """Fewer where the rows are wide."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    widest = max((group.total_byte_size // max(1, group.num_rows) for group in groups), default=0)
+    return max(1, min(batch_size, BATCH_BYTES // max(1, widest)))
+
+
+def _records(batch: pa.RecordBatch) -> list[Any]:
+    names = batch.schema.names
+    if not names:
+        return [{} for _ in range(batch.num_rows)]
+    columns = list(map(_values, batch.columns))
+    records: list[Any] = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    if any(isinstance(column, _WithUnreadable) for column in columns):
+        return list(map(_failure_of_unreadable, records))
+    return records
+
+
+def _values(column: Any) -> list[Any]:
+    kind = column.type
+    types = pa.types
+    if column.null_count == 0 and (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
+        found: list[Any] = column.to_numpy(zero_copy_only=False).tolist()
+        return found
+    column = column.cast(_python_type(kind), safe=False)
+    try:
+        found = column.to_pylist(maps_as_pydicts="strict")
+    except (OverflowError, ValueError, KeyError):  # a date that Python does not have, two keys of one name, …
+        found = _WithUnreadable(map(_value, column))
+    if types.is_timestamp(kind) and kind.tz:
+        return type(found)(map(_in_utc, found))
+    return found
+
+
+class _Unreadable(str):
+    """In the place of a value: why there is none."""
+
+    __slots__ = ()
+
+
+class _WithUnreadable(list[Any]):
+    """Values, ``_Unreadable`` among them."""
+
+
+def _value(scalar: Any) -> Any:
+    try:
+        return scalar.as_py(maps_as_pydicts="strict")
+    except (OverflowError, ValueError, KeyError) as error:
+        return _Unreadable(f"{scalar.type}: {describe(error)}")
+
+
+def _in_utc(value: Any) -> Any:
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
+
+
+def _failure_of_unreadable(record: dict[str, Any]) -> Any:
+    for name, value in record.items():
+        if type(value) is _Unreadable:
+            known = {key: each for key, each in record.items() if type(each) is not _Unreadable}
+            return Failure(known, "read", "no_value", f"{name} cannot be read, {value}", name)
+    return record
+
+
+def _python_type(kind: Any, zone: str | None = None) -> Any:
+    """The type with times in microseconds, which is what Python has.
+
+    The zone of a column's timestamps is left out: it says how they are shown, not which they are.
+    """
+    types = pa.types
+    if types.is_timestamp(kind):
+        return pa.timestamp("us", zone)
+    if types.is_time64(kind):
+        return pa.time64("us")
+    if types.is_duration(kind):
+        return pa.duration("us")
+    if types.is_struct(kind):
+        return pa.struct([field.with_type(_python_type(field.type, "+00:00")) for field in kind])
+    if types.is_list(kind) or types.is_large_list(kind):
+        inner = kind.value_field.with_type(_python_type(kind.value_type, "+00:00"))
+        return pa.list_(inner) if types.is_list(kind) else pa.large_list(inner)
+    return kind

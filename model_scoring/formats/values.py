@@ -1,0 +1,71 @@
+"""Values that JSON does not have, as the formats with types of their own (Avro, Parquet) bring them.
+
+A record of such a file goes to the model with its values as Python has them. Its text, which is what is written and
+what a later step or job reads, is JSON:
+
+| value | in JSON |
+|---|---|
+| null | ``null`` |
+| date, time, timestamp | text as ISO 8601 has it; a timestamp with a zone ends in ``Z`` or its offset |
+| duration | text as ISO 8601 has it: ``PT1.5S`` |
+| decimal | text, with all its digits |
+| bytes | text in base64 |
+| UUID | text |
+| NaN and the infinities | the texts ``NaN``, ``Infinity``, ``-Infinity`` |
+| map | object; keys that are no text become text |
+"""
+
+import math
+from typing import Any
+
+import msgspec
+
+from model_scoring.formats.batches import ReadBatch
+from model_scoring.formats.json_text import encode, holds_nonfinite
+from model_scoring.outcome import Failure, describe
+
+__all__ = ["read_values", "value_text"]
+
+_encode = msgspec.json.Encoder().encode
+
+
+def read_values(values: list[Any]) -> ReadBatch:
+    """The batch of these records, ``Failure`` among them, with their text. Never raises for what a record holds."""
+    try:
+        return ReadBatch(list(map(value_text, values)), values, 0, 0)
+    except MemoryError:
+        raise
+    except Exception:  # a value that has no text, or a failure: find out whose it is
+        return ReadBatch.of_each((*_read_value(value), False) for value in values)
+
+
+def _read_value(value: Any) -> tuple[bytes, Any]:
+    if type(value) is Failure:
+        return _read_value(value.record)[0], value
+    try:
+        return value_text(value), value
+    except MemoryError:
+        raise
+    except Exception as error:  # as above
+        shown = ascii(value).encode()
+        return shown, Failure(shown, "read", "no_json", f"the record cannot be written as JSON: {describe(error)}")
+
+
+def value_text(value: dict[str, Any]) -> bytes:
+    """A record's text. Raises ``TypeError`` or ``ValueError`` for what JSON cannot carry."""
+    if type(value) is not dict:
+        raise TypeError(f"{type(value).__name__} is no record")
+    compact = _encode(value)
+    if b"null" in compact and holds_nonfinite(value):
+        return encode(_finite(value))
+    return msgspec.json.format(compact, indent=0)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return list(map(_finite, value))
+    return value
