@@ -58,7 +58,13 @@ def exit_code_of(error: BaseException) -> int:
     """The exit code that an error ends the process with."""
     if isinstance(error, TaskFailedError):
         return error.exit_code
-    for kind, code in ((CommandLineError, 2), (MissingPackageError, 2), (InputError, 3), (SettingsError, 4), (ModelError, 4)):
+    for kind, code in (
+        (CommandLineError, 2),
+        (MissingPackageError, 2),
+        (InputError, 3),
+        (SettingsError, 4),
+        (ModelError, 4),
+    ):
         if isinstance(error, kind):
             return code
     return INFRASTRUCTURE

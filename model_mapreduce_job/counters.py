@@ -25,7 +25,7 @@ LIMIT = 40
 LINES = "lines"
 BLANK_LINES = "blank lines"
 BYTE_ORDER_MARKS = "byte order marks"
-# The one or the other, as the input's format is.
+# One of these at most in a job, and then no byte order marks.
 HEADER_LINES = "header lines"
 FILES = "files"
 PREDICTIONS = "predictions"
@@ -35,8 +35,8 @@ LABEL_PREFIX = "label: "
 
 # A schema with more fields than this is counted by what is wrong instead of where.
 COUNTED_FIELDS = 6
-# 6 totals, 5 + 7 + 9 + 1 failure kinds and as many labels, "other" included, make LIMIT.
-COUNTED_LABELS = 12
+# 5 totals, 5 + 7 + 9 + 1 failure kinds and as many labels, "other" included, make LIMIT.
+COUNTED_LABELS = 13
 LABEL_LENGTH = 40
 
 # Four at most of any one format.
@@ -171,7 +171,11 @@ class TaskCounters:
     the two leaves counts that do not add up.
     """
 
-    def __init__(self, model: MLModel, increment: Callable[[str, str, int], None]) -> None:
+    def __init__(
+        self, model: MLModel, increment: Callable[[str, str, int], None], *, has_headers: bool = False
+    ) -> None:
+        """With ``has_headers`` files begin with a line that names columns; byte order marks are not counted then."""
+        self._has_headers = has_headers
         self.kinds = FailureKinds(model)
         self._labels = Labels(model)
         self._increment = increment
@@ -187,7 +191,7 @@ class TaskCounters:
         """Counts what was read and is no record."""
         if blank_lines:
             self._pending[BLANK_LINES] += blank_lines
-        if byte_order_marks:
+        if byte_order_marks and not self._has_headers:
             self._pending[BYTE_ORDER_MARKS] += byte_order_marks
 
     def add_headers(self, lines: int) -> None:

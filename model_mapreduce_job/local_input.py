@@ -101,4 +101,6 @@ def check_local_input(path: str) -> None:
     if local.exists() and not (local.is_file() or local.is_dir()):
         raise CommandLineError(f"input {path} is neither a file nor a folder. Use - to read standard input.")
     if local.suffix.lower() in UNKNOWN_COMPRESSION:
-        raise CommandLineError(f"input {path} is compressed in a way that cannot be read here; gzip, bzip2 and zstandard can.")
+        raise CommandLineError(
+            f"input {path} is compressed in a way that cannot be read here; gzip, bzip2 and zstandard can."
+        )

@@ -75,13 +75,12 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
         if model is None:
             raise UnknownModelError(name, [known["qualified_name"] for known in model_manager.get_models()])
         self._model = model
-        self._counters = TaskCounters(model, self.increment_counter)
         self._layout = settled(self.options)
+        has_headers = self._layout is not None and self._layout.header_of is not None
+        self._counters = TaskCounters(model, self.increment_counter, has_headers=has_headers)
         self._writer = outcome_writer(model, self.options, self._layout)
         scorer = self.make_scorer(self.options)
-        self._task = ScoringTask(
-            self.options, self._counters, scorer, self._writer, write_message=self._write_message
-        )
+        self._task = ScoringTask(self.options, self._counters, scorer, self._writer, write_message=self._write_message)
 
     def make_scorer(self, options: Namespace) -> TaskScorer:
         """What scores batches with this job's model as ``options`` say; to be closed after use."""

@@ -28,6 +28,7 @@ __all__ = ["CsvLines", "CsvReader", "HeaderError", "TsvLines", "TsvReader", "par
 
 _ROW = rb'(?:[^"%b]*|"[^"]*(?:""[^"]*)*")(?:%b(?:[^"%b]*|"[^"]*(?:""[^"]*)*"))*'
 _CELL = rb'(?:^|%b)(?:"([^"]*(?:""[^"]*)*)"|([^"%b]*))'
+_OPEN = rb'(?:^|%b)"[^"]*(?:""[^"]*)*$'
 # What is in a number, as JSON may spell it.
 _NUMERIC = b"0123456789.+-eE"
 _NEEDS_ESCAPE = re.compile(rb'[\x00-\x1f"\\]')
@@ -44,6 +45,7 @@ class _Rows:
         self.separator = separator
         self._row = re.compile(_ROW.replace(b"%b", separator))
         self._cell = re.compile(_CELL.replace(b"%b", separator))
+        self._open = re.compile(_OPEN.replace(b"%b", separator))
 
     def cells(self, line: bytes) -> list[bytes] | None:
         """The cells of a line, None where its quotes are not as RFC 4180 wants them."""
@@ -55,12 +57,13 @@ class _Rows:
 
     def fault(self, line: bytes) -> str:
         """What is wrong with the quotes of a line."""
-        if line.count(b'"') % 2:
-            return (
-                "a quote is open at the end of the line, or closes there what an earlier line has opened; a cell with "
-                "a line end cannot be read, because a file may be split at any line"
-            )
-        return 'a quote stands inside a cell; RFC 4180 wants such a cell in quotes and the quote in it doubled ("")'
+        split = "a cell with a line end in it cannot be read, because a file may be split at any line"
+        if self._open.search(line):
+            return f"a quote is open at the end of the line; {split}"
+        return (
+            'a quote stands inside a cell; RFC 4180 wants such a cell in quotes and the quote in it doubled (""). If an '
+            f"earlier line has opened it: {split}"
+        )
 
 
 def parse_row(line: bytes, separator: bytes) -> list[str]:
@@ -103,13 +106,12 @@ class CsvReader:
         joined = b"\n".join(lines)
         if BYTE_ORDER_MARK in joined or not _is_utf8(joined):
             return ReadBatch.of_each(map(self.read_line, lines))
-        if b"\r" in joined:
-            lines = [line.removesuffix(b"\r") for line in lines]
+        bare = [line.removesuffix(b"\r") for line in lines] if b"\r" in joined else lines
         if b'"' in joined:
-            rows: list[Any] = list(map(self._rows.cells, lines))
+            rows: list[Any] = list(map(self._rows.cells, bare))
         else:
             separator = self.separator
-            rows = [line.split(separator) for line in lines]
+            rows = [line.split(separator) for line in bare]
         if None in rows or set(map(len, rows)) != {len(self._names)}:
             return ReadBatch.of_each(map(self.read_line, lines))
         texts, items = self._convert(rows)

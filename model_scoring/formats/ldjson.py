@@ -112,7 +112,6 @@ class LdjsonLines:
             self._end,
         )
 
-
     def refused(self, encoded: list[bytes]) -> dict[int, str]:
         """None: a line takes any prediction."""
         return {}

@@ -44,8 +44,12 @@ class ParquetReader:
                     raise InputError(f"{source}: two columns have the same name: {', '.join(sorted(names))}")
                 wanted = None if self._columns is None else [name for name in names if name in set(self._columns)]
                 rows = _rows_a_batch(file.metadata, batch_size)
+                missing = file.metadata.num_rows
                 for batch in file.iter_batches(batch_size=rows, columns=wanted, use_threads=False):
+                    missing -= batch.num_rows
                     yield _records(batch)
+                if missing:
+                    raise ValueError(f"its footer tells of {missing} records that it does not hold")
         except (pa.ArrowException, OSError, ValueError) as error:
             if isinstance(error, FileNotFoundError | PermissionError):
                 raise

@@ -16,6 +16,9 @@ from model_scoring.outcome import Failure
 
 __all__ = ["PartitionFields", "partition_fields"]
 
+# What Hive and Spark write for null; no field, here.
+NULL = "__HIVE_DEFAULT_PARTITION__"
+
 
 def partition_fields(path: str) -> dict[str, str]:
     """The ``key=value`` folders of a path or URI, outermost first, percent signs decoded; the file's name is none."""
@@ -35,7 +38,7 @@ class PartitionFields:
     def fields(self, source: str) -> dict[str, bytes]:
         """JSON text of each field of a path."""
         if source != self._source:
-            found = partition_fields(source)
+            found = {name: value for name, value in partition_fields(source).items() if value != NULL}
             cells = map(Cell, cell_kinds(found, self._described))
             self._texts = {name: _text(cell, found[name]) for name, cell in zip(found, cells, strict=True)}
             self._source = source

@@ -12,7 +12,7 @@ from iris_model.iris_predict import IrisModel
 from ml_model_abc import MLModel
 from model_scoring import BatchScorer, Failure, Prediction, score
 from model_scoring.answers import Raised, attempt
-from model_scoring.formats.ldjson import decode, encode
+from model_scoring.formats.json_text import decode, encode
 from model_scoring.testing import FailingModel, check_model
 from tests.model_scoring_tests.models import (
     Batching,

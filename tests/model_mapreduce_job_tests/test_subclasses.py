@@ -12,7 +12,7 @@ from mrjob.step import MRStep
 
 from model_mapreduce_job.ml_model_map_reduce_job import MLModelMapReduceJob
 from model_scoring.errors import LostRecordsError
-from model_scoring.formats.ldjson import decode
+from model_scoring.formats.json_text import decode
 from tests.model_mapreduce_job_tests.jobs import DATA, GOLDEN, GOOD, IRIS, failing, loaded, run_command, run_here
 
 RECORD = decode(GOOD)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_mapreduce_job import task_input
-from model_mapreduce_job.task_input import PIECES_VARIABLE, Piece, deal_pieces, read_batches, write_pieces
+from model_mapreduce_job.task_input import PIECES_VARIABLE, Piece, deal_pieces, input_files, read_batches, write_pieces
 from model_scoring.formats.lines import batch_lines, read_blocks
 
 
@@ -75,16 +75,34 @@ def test_what_is_written_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     manifest.seek(0)
     monkeypatch.setenv(PIECES_VARIABLE, "1")
     assert list(read_batches([], manifest, "unused", 2)) == [
-        (str(odd), [b"2"]),
-        (str(odd), [b"1", b"2"]),
-        (str(odd), [b"3"]),
+        (str(odd), [b"2"], False),
+        (str(odd), [b"1", b"2"], True),
+        (str(odd), [b"3"], False),
     ]
 
 
 def test_paths_and_standard_input(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"1\n")
     assert list(read_batches([str(tmp_path / "a"), "-"], BytesIO(b"2"), "from the hall", 10)) == [
-        (str(tmp_path / "a"), [b"1"]),
-        ("from the hall", [b"2"]),
+        (str(tmp_path / "a"), [b"1"], True),
+        ("from the hall", [b"2"], True),
     ]
-    assert list(read_batches([], BytesIO(b"3\n"), "from the hall", 10)) == [("from the hall", [b"3"])]
+    assert list(read_batches([], BytesIO(b"3\n4\n"), "from the hall", 1, from_start=False)) == [
+        ("from the hall", [b"3"], False),
+        ("from the hall", [b"4"], False),
+    ]
+
+
+def test_files_of_a_format_that_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(input_files(["/tmp/fetched", "hdfs:///data/a"], BytesIO())) == [("/tmp/fetched", "hdfs:///data/a")]
+    assert list(input_files([], BytesIO())) == []
+    for name in "ab":
+        (tmp_path / name).write_bytes(b"x" * (3 << 20))
+    paths = [str(tmp_path / "a"), str(tmp_path / "b")]
+    dealt = deal_pieces(paths, 5, by_line=False)
+    assert [piece for pieces in dealt for piece in pieces] == [Piece(path) for path in paths]
+    manifest = BytesIO()
+    write_pieces([Piece(path) for path in paths], manifest)
+    manifest.seek(0)
+    monkeypatch.setenv(PIECES_VARIABLE, "1")
+    assert list(input_files([], manifest)) == [(path, path) for path in paths]

@@ -12,10 +12,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from model_scoring.formats import ldjson
-from model_scoring.formats.ldjson import JsonText, PredictionEncoder, encode, failure_key, key_reader, record_key
+from model_scoring.formats.batches import BYTE_ORDER_MARK as MARK
+from model_scoring.formats.json_text import JsonText, PredictionEncoder, encode, failure_key, key_reader, record_key
 from model_scoring.outcome import Failure
 
-MARK = ldjson.BYTE_ORDER_MARK
 GOOD = b'{"a": 1}'
 DEEP = b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 
