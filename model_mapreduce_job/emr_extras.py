@@ -5,6 +5,7 @@ reads private attributes of mrjob 0.7.4, its last release; ``requirements.txt`` 
 """
 
 import logging
+import os
 import posixpath
 import re
 import time
@@ -24,7 +25,7 @@ from model_mapreduce_job.aws_errors import AwsError, explained, region_of
 from model_mapreduce_job.command_line import FIRST_FILES, CommandLineError
 from model_mapreduce_job.container_logs import LOG_SECONDS, AttemptLogs
 from model_mapreduce_job.examples import parse_example
-from model_mapreduce_job.local_input import check_cluster_name, left_out, safe_names
+from model_mapreduce_job.local_input import check_cluster_name, check_whole_file, left_out, safe_names
 from model_mapreduce_job.output_folder import check_output_name, refuse_output
 from model_mapreduce_job.runner_extras import MrjobExtras
 from model_mapreduce_job.shipping import bootstrap_files
@@ -75,6 +76,10 @@ class EmrExtras(MrjobExtras):
     def check_paths(self) -> None:
         """Raises ``CommandLineError`` where input is missing, the output folder not free, or a bucket elsewhere."""
         runner = self._runner
+        if runner._uses_input_manifest():
+            # mrjob would put hidden files into the list, too.
+            named = [path for path in runner._input_paths if path != os.devnull]
+            runner._input_paths = [each for path in named for each in self._single_files(path)]
         for path in runner._input_paths:
             if is_uri(path):
                 self._check_remote(path)
@@ -97,6 +102,12 @@ class EmrExtras(MrjobExtras):
         names = self._names_below(wanted)
         if names:
             refuse_output(wanted, [name for name in names if name], f"aws s3 rm --recursive {wanted}")
+
+    def _single_files(self, path: str) -> list[str]:
+        found = [each for each, _ in self._objects(path)] if is_uri(path) else [path]
+        for each in found:
+            check_whole_file(each, fetched=is_uri(path))
+        return found or [path]
 
     def _check_remote(self, path: str) -> None:
         check_cluster_name(path)

@@ -12,6 +12,7 @@ import logging
 import os
 import posixpath
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -35,6 +36,7 @@ from model_mapreduce_job.local_input import (
     SPECIAL,
     check_cluster_name,
     check_local_input,
+    check_whole_file,
     files_below,
     left_out,
     matching_paths,
@@ -64,6 +66,12 @@ _ATTEMPT_FAILED = re.compile(r"^Task Id *: *(attempt_\S+), Status *: FAILED")
 _END_OF_FAILED_JOB = re.compile(r"^(Job \S+ failed with state|Job not successful|Streaming Command Failed)")
 # Files in HDFS whose first lines are looked at before the job; the tasks look at all.
 FIRST_LINES = 64
+_HAS_ZSTD = re.compile(r"^zstd *: *true", re.MULTILINE)
+# In a task's shell.
+NODES_HADOOP = (
+    '$(for each in "$HADOOP_COMMON_HOME/bin/hadoop" "$HADOOP_HOME/bin/hadoop" hadoop %s; '
+    'do command -v "$each" || :; done | head -n 1)'
+)
 # Seconds for a command that tidies up.
 PATIENCE = 60
 
@@ -85,6 +93,7 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
         self._wanted_output: str | None = kwargs.get("output_dir") and self._output_dir
         self._archive = environment_archive(self._opts["upload_archives"])
         self._used_hadoop_tmp = False
+        self._input_manifest_path: str | None = None
         # What the client has said: of all steps, and of the one that was started last.
         self._applications: list[str] = []
         self._job: str | None = None
@@ -151,11 +160,24 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
         asked += [path for path in (self._wanted_output, self._published()) if path]
         if asked:
             self._list(asked)
+        self._check_files([*self._local_files(), *self._remote_files()])
         for path in self._input_paths:
             if path in self._missing:
                 raise CommandLineError(
                     f"input {path} does not exist. Name a file, a folder or a pattern that matches one."
                 )
+
+    def _check_files(self, paths: list[str]) -> None:
+        if self._uses_input_manifest():
+            for path in paths:
+                check_whole_file(path, fetched=is_uri(path))
+            return
+        zstd = next((path for path in paths if path.lower().endswith(".zst")), None)
+        if zstd is not None and not _HAS_ZSTD.search(self._hadoop("checknative").stdout.decode("utf-8", "replace")):
+            raise CommandLineError(
+                f"input {zstd} is compressed with zstandard, which Hadoop reads by a native library that is not there; "
+                "see: hadoop checknative. Compress it with gzip or bzip2."
+            )
 
     def _list(self, asked: list[str]) -> None:
         done = self._hadoop("fs", "-ls", "-R", *asked)
@@ -240,10 +262,31 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
                 yield hash_path
 
     def _get_input_paths(self) -> list[str]:
+        if self._input_manifest_path:
+            return [self._input_manifest_path]
+        if self._uses_input_manifest():
+            return [*self._local_files(), *self._remote_files()]
         found: list[str] = []
         for path in super()._get_input_paths():
             found += [path] if is_uri(path) else _for_hdfs(matching_paths(path))
         return found
+
+    def _create_input_manifest_if_needed(self) -> None:
+        """Writes the list of files for a job whose tasks get a file each; nothing has to be asked for it."""
+        if self._input_manifest_path or not self._uses_input_manifest():
+            return
+        paths = self._get_input_paths()
+        uris = [path if is_uri(path) else self._upload_mgr.uri(path) for path in paths]
+        manifest = Path(self._get_local_tmp_dir(), "input-manifest.txt")
+        manifest.write_text("".join(f"{uri}\n" for uri in uris), "utf-8", "surrogateescape")
+        self._input_manifest_path = str(manifest)
+        self._upload_mgr.add(self._input_manifest_path)
+
+    def _manifest_download_commands(self) -> list[tuple[str, str]]:
+        # The node's own command, wherever the launching machine has its.
+        named = self._opts["hadoop_bin"]
+        command = shlex.join(named) if named else NODES_HADOOP % shlex.quote(self.get_hadoop_bin()[0])
+        return [("*://*", f"{command} fs -copyToLocal")]
 
     def _add_input_files_for_upload(self) -> None:
         super()._add_input_files_for_upload()

@@ -6,11 +6,12 @@ looks whether it is the one that the launcher has read.
 """
 
 import base64
-import json
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from ml_model_abc import MLModel
 from model_scoring.errors import InputError
@@ -60,13 +61,12 @@ class Layout:
 
     def as_text(self) -> str:
         """The layout as an option's value, of characters that no shell and no runner takes for something else."""
-        return base64.urlsafe_b64encode(json.dumps(asdict(self)).encode()).decode().rstrip("=")
+        return base64.urlsafe_b64encode(msgspec.json.encode(self)).decode().rstrip("=")
 
     @classmethod
     def from_text(cls, text: str) -> "Layout":
         """What ``as_text`` has written."""
-        values = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        return msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=cls)
 
 
 def find_layout(

@@ -9,10 +9,12 @@ from pathlib import Path
 from mrjob.parse import is_uri
 
 from model_mapreduce_job.command_line import CommandLineError
+from model_scoring.formats.lines import is_compressed
 
 __all__ = [
     "check_cluster_name",
     "check_local_input",
+    "check_whole_file",
     "files_below",
     "left_out",
     "matching_paths",
@@ -26,7 +28,11 @@ UNKNOWN_COMPRESSION = (".xz", ".lzo", ".lz4", ".z", ".zip", ".snappy")
 
 
 # In names of uploaded files Hadoop would take these for patterns, lists or parts of a URI.
-SPECIAL = re.compile(r"[\[\]{}*?\\#,:]")
+SPECIAL = re.compile(r"[\[\]{}*?\\#,: '\"$&;|<>()`!^\n\t]")
+
+
+# And these the shell of a task that is given the name of a file.
+ODD = re.compile(r"[^\w./=:+,@%~-]")
 
 
 def matching_paths(path: str) -> list[str]:
@@ -61,6 +67,14 @@ def check_cluster_name(path: str) -> None:
         raise CommandLineError(
             f"input {path}: Hadoop leaves out names that begin with _ or a dot, also when they are named. Rename it."
         )
+
+
+def check_whole_file(path: str, *, fetched: bool) -> None:
+    """Raises ``CommandLineError`` for a file of a format that is read whole which a task could not get or read."""
+    if is_compressed(path):
+        raise CommandLineError(f"input {path}: such a file compresses its own blocks and is not read compressed.")
+    if fetched and (found := ODD.search(path)):
+        raise CommandLineError(f"input {path}: the shell that fetches it would misread {found[0]!r}. Rename it.")
 
 
 def safe_names(names: dict[str, str]) -> None:

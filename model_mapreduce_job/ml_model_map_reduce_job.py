@@ -56,7 +56,8 @@ with command_line.reported_errors(_IS_SCRIPT):
 class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
     """Predicts each record of the input with the model that ``--model_qualified_name`` names.
 
-    Input: files of ``--input_format``. Output: one line for each record, in the order of the input on the inline and local runners.
+    Input: files of ``--input_format``. Output: one line for each record, in the order of the input on the inline and
+    local runners.
     Raises ``ValueError`` when no loaded model has the name.
     """
 

@@ -27,7 +27,7 @@ from mrjob.step import StepFailedException
 from model_mapreduce_job.command_line import CommandLineError
 from model_mapreduce_job.examples import parse_example
 from model_mapreduce_job.forking import GRACE_SECONDS, POLL_SECONDS, fork_is_safe, run_forked
-from model_mapreduce_job.local_input import check_local_input, files_below
+from model_mapreduce_job.local_input import check_local_input, check_whole_file, files_below
 from model_mapreduce_job.summary import NOT_RUN
 from model_mapreduce_job.task_input import PIECES_VARIABLE, Piece, deal_pieces, write_pieces
 from model_scoring.formats.lines import BLOCK_BYTES, read_blocks
@@ -83,6 +83,9 @@ class LocalInputRunner(SimMRJobRunner):  # type: ignore[misc]  # mrjob has no ty
 
     def _check_input_path(self, path: str) -> None:
         check_local_input(path)
+        if not INPUT_FORMATS[self._job.options.input_format].by_line:
+            for file in files_below(path):
+                check_whole_file(file, fetched=False)
 
     def _input_paths_for_step(self, step_num: int) -> list[str]:
         if step_num == 0 and not self._uses_input_manifest():

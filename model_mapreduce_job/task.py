@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, BinaryIO
 
-from ml_model_abc import MLModel
 from model_mapreduce_job.counters import TaskCounters, failure_likeness
 from model_mapreduce_job.examples import example_line
 from model_mapreduce_job.protocols import BLANK, NO_DETAIL, text_of, unreadable_key

@@ -16,6 +16,8 @@ _DAMAGED = re.compile(
 )
 _NOT_STARTED = re.compile(r'Cannot run program "([^"]+)".*error=\d+, (.+)')
 _CODE = re.compile(r"subprocess failed with code (\d+)")
+# What mrjob's script says at the end where a task is given a file to read whole.
+_FILE = re.compile(r"while reading input from (\S+)$")
 # Lines of a container's standard error that are shown; its traceback is at the end.
 SHOWN_LINES = 40
 
@@ -44,10 +46,13 @@ def told_by(attempt: str, logs: AttemptLogs, java: str) -> list[str]:
     """The lines that say which attempt failed, where, on what, and what it wrote to standard error."""
     number = _task_code(java)
     code = "" if number is None else f", exit code {number}"
-    rows = [f"{attempt} failed on {logs.host or 'an unknown host'}{code}, reading {logs.split or 'an unknown input'}."]
-    if logs.stderr:
-        rows.append("What it wrote to standard error" + (", in the end:" if len(logs.stderr) > SHOWN_LINES else ":"))
-        rows += [f"  {line}" for line in logs.stderr[-SHOWN_LINES:]]
+    stderr, read = logs.stderr, logs.split
+    if stderr and (file := _FILE.match(stderr[-1])):
+        stderr, read = stderr[:-1], file[1]
+    rows = [f"{attempt} failed on {logs.host or 'an unknown host'}{code}, reading {read or 'an unknown input'}."]
+    if stderr:
+        rows.append("What it wrote to standard error" + (", in the end:" if len(stderr) > SHOWN_LINES else ":"))
+        rows += [f"  {line}" for line in stderr[-SHOWN_LINES:]]
     elif logs.reason:
         rows.append(f"What it wrote to standard error is not to be had: {logs.reason}")
     elif found := _NOT_STARTED.search(java):

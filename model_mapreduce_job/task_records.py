@@ -77,6 +77,7 @@ class TaskRecords:
     def pairs(self, batches: Batches, read_line: Callable[[bytes], Any]) -> Iterator[tuple[Any, Any]]:
         """Pairs of which ``RecordProtocol`` reads; ``read_line`` is what reads a line."""
         for source, batch in batches:
+            pairs: Iterable[tuple[Any, Any]]
             if self._files is None:
                 pairs = map(read_line, batch)
             else:

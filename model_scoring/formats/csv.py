@@ -61,8 +61,8 @@ class _Rows:
         if self._open.search(line):
             return f"a quote is open at the end of the line; {split}"
         return (
-            'a quote stands inside a cell; RFC 4180 wants such a cell in quotes and the quote in it doubled (""). If an '
-            f"earlier line has opened it: {split}"
+            "a quote stands inside a cell; RFC 4180 wants such a cell in quotes, and the quote in it doubled. If an "
+            f"earlier line has opened the cell: {split}"
         )
 
 
@@ -85,12 +85,12 @@ def parse_row(line: bytes, separator: bytes) -> list[str]:
         raise HeaderError("it is blank")
     twice = {name for name in names if names.count(name) > 1}
     if twice:
-        raise HeaderError(f"the name {ascii(min(twice))} stands in it twice")
+        raise HeaderError(f"the name {min(twice)!a} stands in it twice")
     return names
 
 
 class CsvReader:
-    """Reads rows whose cells are ``columns``; ``described`` is the JSON Schema of the model's records, if it has one."""
+    """Reads rows of ``columns``; ``described`` is the JSON Schema of the model's records, if it has one."""
 
     separator = b","
     _blanks = b" \t\r"

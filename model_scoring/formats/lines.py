@@ -50,6 +50,7 @@ def decompressed(stream: BufferedReader, path: str) -> Iterator[bytes]:
     if not is_compressed(path):
         yield from split_blocks(stream)
         return
+    damage: tuple[type[Exception], ...]
     if path.lower().endswith(".gz"):
         blocks, damage = _gzip_blocks(stream), (OSError, zlib.error)
     elif path.lower().endswith(".bz2"):

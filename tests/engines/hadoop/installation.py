@@ -37,6 +37,7 @@ COMMANDS = {
         "fs": "org.apache.hadoop.fs.FsShell",
         "jar": "org.apache.hadoop.util.RunJar",
         "version": "org.apache.hadoop.util.VersionInfo",
+        "checknative": "org.apache.hadoop.util.NativeLibraryChecker",
     },
     "hdfs": {
         "dfs": "org.apache.hadoop.fs.FsShell",
