@@ -35,6 +35,7 @@ from model_mapreduce_job.layout import outcome_writer, reader_of_lines, settled 
 from model_mapreduce_job.model_manager import ModelManager  # noqa: E402
 from model_mapreduce_job.protocols import OutcomeProtocol, PairProtocol, RecordProtocol  # noqa: E402
 from model_mapreduce_job.task import ScoringTask  # noqa: E402
+from model_mapreduce_job.task_input import Lines  # noqa: E402
 from model_mapreduce_job.task_records import TaskRecords  # noqa: E402
 from model_mapreduce_job.task_scorer import TaskScorer  # noqa: E402
 from model_scoring.errors import UnknownModelError  # noqa: E402
@@ -78,7 +79,7 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
         self._model = model
         self._layout = settled(self.options)
         has_headers = self._layout is not None and self._layout.header_of is not None
-        self._counters = TaskCounters(model, self.increment_counter, has_headers=has_headers)
+        self._counters = TaskCounters(model, self._count, has_headers=has_headers)
         self._writer = outcome_writer(model, self.options, self._layout)
         scorer = self.make_scorer(self.options)
         self._task = ScoringTask(self.options, self._counters, scorer, self._writer, write_message=self._write_message)
@@ -195,18 +196,39 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
         if step_num != 0 or step["mapper_raw"]:
             super().run_mapper(step_num)
             return
-        records = TaskRecords(self._model, self.options, self._layout, self._counters)
+        records = self._records()
         from_start = jobconf_from_env("mapreduce.map.input.start") in (None, "0")
         batches = records.batches(self.stdin, self._source(), from_start=from_start)
         if self.scores_in_blocks():
-            self._task.score_blocks(batches, records.read, self.stdout)
+            for block in self._task.scored_blocks(batches, records.read):
+                self.stdout.write(block)
+                self.stdout.flush()
             return
+        for line in self._mapped(records, batches, step_num):
+            self.stdout.write(line + b"\n")
+        self.stdout.flush()
+
+    def map_lines(self, given: Iterable[Lines], step_num: int = 0) -> Iterator[bytes]:
+        """The lines, without their ends, that a map task of the first step writes for these."""
+        records = self._records()
+        batches = records.of(given)
+        if not self.scores_in_blocks():
+            yield from self._mapped(records, batches, step_num)
+            return
+        for block in self._task.scored_blocks(batches, records.read):
+            lines = block.split(b"\n")
+            lines.pop()
+            yield from lines
+
+    def _records(self) -> TaskRecords:
+        return TaskRecords(self._model, self.options, self._layout, self._counters)
+
+    def _mapped(self, records: TaskRecords, batches: Iterable[tuple[str, list[Any]]], step_num: int) -> Iterator[bytes]:
         read, write = self.pick_protocols(step_num, "mapper")
         if self.INPUT_PROTOCOL is not RecordProtocol:
             read = _without_cr(read)
         for key, value in self.map_pairs(records.pairs(batches, read), step_num):
-            self.stdout.write(write(key, value) + b"\n")
-        self.stdout.flush()
+            yield write(key, value)
 
     def scores_in_blocks(self) -> bool:
         """Whether the job is this class's prediction step and nothing else, so that a task may work on blocks."""
@@ -260,6 +282,9 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
         with _STDERR:
             self.stderr.write(b"\n")
             super().increment_counter(group, counter, amount)
+
+    def _count(self, group: str, counter: str, amount: int) -> None:
+        self.increment_counter(group, counter, amount)  # looked up late: mrjob's harness for Spark replaces it
 
     def _write_message(self, message: str) -> None:
         with _STDERR:

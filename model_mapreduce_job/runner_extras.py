@@ -106,8 +106,9 @@ class MrjobExtras:
 
 def extras_of(runner: MRJobRunner) -> RunnerExtras:
     """What answers for ``runner``."""
-    if isinstance(runner, LocalInputRunner | HadoopRunner):
-        return runner
+    if isinstance(runner, LocalInputRunner | HadoopRunner) or runner.alias == "spark":
+        answering: RunnerExtras = runner
+        return answering
     if runner.alias == "emr":
         from model_mapreduce_job.emr_extras import EmrExtras
 

@@ -326,6 +326,10 @@ def runner_class(alias: str) -> Any:
         from model_mapreduce_job.hadoop_runner import HadoopRunner
 
         return HadoopRunner
+    if alias == "spark":
+        from model_mapreduce_job.spark_runner import SparkRunner
+
+        return SparkRunner
     return {"inline": InlineRunner, "local": LocalRunner}.get(alias)
 
 

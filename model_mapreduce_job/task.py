@@ -1,6 +1,6 @@
 """What one task does with its records: ScoringTask, and the two ways through it.
 
-``score_blocks`` reads lines and writes lines, a batch at a time; it is the fast way and needs the task to itself.
+``scored_blocks`` reads lines and gives lines, a batch at a time; it is the fast way and needs the task to itself.
 ``score_pairs`` takes and yields pairs as mrjob hands them round; it serves subclasses, reduce steps and the Spark
 harness. Both write the same bytes. Neither knows where lines come from or go to.
 """
@@ -10,7 +10,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, BinaryIO
+from typing import Any
 
 from model_mapreduce_job.counters import TaskCounters, failure_likeness
 from model_mapreduce_job.examples import example_line
@@ -67,20 +67,21 @@ class ScoringTask:
         self._failed = 0
         self._hopeful = options.max_failure_ratio is not None
 
-    def score_blocks(
-        self, batches: Iterable[tuple[str, list[Any]]], read: Callable[[list[Any]], ReadBatch], output: BinaryIO
-    ) -> None:
-        """Scores ``batches``, each with the name of its source, and writes a line for each record.
+    def scored_blocks(
+        self, batches: Iterable[tuple[str, list[Any]]], read: Callable[[list[Any]], ReadBatch]
+    ) -> Iterator[bytes]:
+        """Scores ``batches``, each with the name of its source, and yields blocks of a line for each record.
 
-        A batch is lines, or records of a file, as ``read`` takes them.
+        A batch is lines, or records of a file, as ``read`` takes them. A block counts as written when the next one is
+        asked for.
         """
         with rare_collection(), self._scorer:
-            self._score_blocks(batches, read, output)
+            yield from self._scored_blocks(batches, read)
         self._counters.finish()
 
-    def _score_blocks(
-        self, batches: Iterable[tuple[str, list[Any]]], read_batch: Callable[[list[Any]], ReadBatch], output: BinaryIO
-    ) -> None:
+    def _scored_blocks(
+        self, batches: Iterable[tuple[str, list[Any]]], read_batch: Callable[[list[Any]], ReadBatch]
+    ) -> Iterator[bytes]:
         for source, lines in batches:
             self._counters.add_lines(len(lines))
             read = read_batch(lines)
@@ -90,8 +91,7 @@ class ScoringTask:
             encoded = self._encode(items, predictions, failures)
             if failures:
                 self._judge(source, failures, read.texts)
-            output.write(self._block(keys, encoded, failures, read.texts))
-            output.flush()
+            yield self._block(keys, encoded, failures, read.texts)
             self._counters.add_outcomes(predictions, failures.values(), self._encoder.tally)
             self._counters.flush()
             self._hopeful = self._hopeful or len(failures) < len(items)
