@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What `make dist` fetches for nodes on EMR beside what the job always needs: requirements-formats.txt, or nothing.
+FORMATS ?=
 # Of the nodes on EMR that `make dist` fetches wheels for: x86_64, or aarch64 for Graviton.
 ARCH ?= x86_64
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -10,7 +12,7 @@ HADOOP := $(BIN)/python -m tests.engines.hadoop
 
 .DELETE_ON_ERROR:
 .PHONY: help venv run test check format train dist emr-preflight archive bench test-engines test-hadoop test-emr \
-	hadoop-up hadoop-down hadoop-status clean
+	test-spark hadoop-up hadoop-down hadoop-status clean
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,7 +48,7 @@ dist: $(VENV)/.installed ## builds the wheels into dist/; into dist/nodes/ all t
 	grep -vE '^boto3|python_version >=' requirements.txt > dist/nodes/requirements.txt
 	$(PIP) download --quiet --dest dist/nodes --only-binary :all: --implementation cp --python-version 3.11 \
 		$(addprefix --platform ,$(addsuffix _$(ARCH),manylinux_2_28 manylinux_2_17 manylinux2014)) \
-		pip -r dist/nodes/requirements.txt
+		pip -r dist/nodes/requirements.txt $(addprefix -r ,$(FORMATS))
 	rm dist/nodes/requirements.txt
 	cp dist/*.whl dist/nodes
 
@@ -59,19 +61,23 @@ archive: $(VENV)/.installed ## packs Python, packages, models and settings for c
 bench: $(VENV)/.installed-dev ## measures how fast the job is
 	PYTHONPATH=./ $(BIN)/python benchmarks/run.py
 
-test-engines: test-hadoop test-emr ## runs the tests that need an engine; fails where the engine cannot start
+test-engines: test-hadoop test-emr test-spark ## runs the tests that need an engine; fails where the engine cannot start
 
 # Ends with the tests' exit code, the cluster stopped either way.
 test-hadoop: $(VENV)/.installed-dev ## starts the Hadoop cluster, runs the tests that need it, stops it
-	@$(HADOOP) up && $(BIN)/python -m pytest tests/engines $(NOT_EMR) -m "not disruptive" -n 3 && \
-		$(BIN)/python -m pytest tests/engines $(NOT_EMR) -m disruptive; code=$$?; $(HADOOP) down; exit $$code
+	@$(HADOOP) up && $(BIN)/python -m pytest tests/engines $(NOT_OTHERS) -m "not disruptive" -n 3 && \
+		$(BIN)/python -m pytest tests/engines $(NOT_OTHERS) -m disruptive; code=$$?; $(HADOOP) down; exit $$code
 
 # EMR's clusters take the place of the Hadoop cluster's NodeManagers: none of its own tests may run beside.
 test-emr: $(VENV)/.installed-dev dist ## starts Hadoop and a stand-in for AWS, runs the tests of the job on EMR, stops them
 	@$(HADOOP) up && $(BIN)/python -m pytest $(EMR); code=$$?; $(HADOOP) down; exit $$code
 
+test-spark: $(VENV)/.installed-spark ## runs the tests of the job on Spark, in this machine
+	$(BIN)/python -m pytest $(SPARK)
+
 EMR := tests/engines/test_emr*.py
-NOT_EMR := --ignore-glob='tests/engines/test_emr*.py'
+SPARK := tests/engines/test_spark*.py
+NOT_OTHERS := --ignore-glob='tests/engines/test_emr*.py' --ignore-glob='tests/engines/test_spark*.py'
 
 hadoop-up: $(BIN)/python ## starts a Hadoop cluster on this machine (needs a JDK and Maven); data and logs in .hadoop/
 	@$(HADOOP) up
@@ -104,6 +110,10 @@ $(VENV)/.installed: $(BIN)/python requirements.txt setup.py iris_model/pyproject
 	$(PIP) install -q --no-deps -e ./packaging/ml_model_abc -e ./iris_model -e .
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
-	$(PIP) install -q -r requirements.txt -r requirements-dev.txt
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt requirements-formats.txt
+	$(PIP) install -q -r requirements.txt -r requirements-formats.txt -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.installed-spark: $(VENV)/.installed-dev requirements-spark.txt
+	$(PIP) install -q -r requirements.txt -r requirements-spark.txt
 	@touch $@

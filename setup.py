@@ -13,6 +13,12 @@ def requirements(file_name: str) -> list[str]:
 
 
 dev = requirements("requirements-dev.txt")
+formats = requirements("requirements-formats.txt")
+
+
+def named(lines: list[str], *names: str) -> list[str]:
+    return [line for line in lines if line.startswith(names)]
+
 
 setup(
     name="model-mapreduce-job",
@@ -23,9 +29,14 @@ setup(
     package_data={"": ["py.typed"]},
     install_requires=[*requirements("requirements.txt"), "ml_model_abc>=0.1,<1"],
     extras_require={
-        "dev": dev,
+        "dev": [*dev, *formats],
+        "avro": named(formats, "fastavro", "cramjam"),
+        "parquet": named(formats, "pyarrow"),
+        "zstd": named(formats, "backports.zstd"),
+        "formats": formats,
+        "spark": requirements("requirements-spark.txt"),
         "emr-cli": ["awscli>=1.42,<2"],
-        "schema": [line for line in dev if line.startswith("schema")],
+        "schema": named(dev, "schema"),
     },
     entry_points={
         "console_scripts": [

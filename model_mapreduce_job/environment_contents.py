@@ -68,9 +68,10 @@ class Contents:
     notes: list[str] = field(default_factory=list)
 
 
-# What the launcher alone needs, to speak with AWS; a third of all files. A model that requires it brings it along.
+# What the launcher alone needs, to speak with AWS or to be Spark itself; a third of all files and more. A model that
+# requires it brings it along.
 _OWN = "model-mapreduce-job"
-_LAUNCHERS: list[tuple[str, frozenset[str]]] = [("boto3", frozenset())]
+_LAUNCHERS: list[tuple[str, frozenset[str]]] = [("boto3", frozenset()), ("pyspark", frozenset())]
 
 
 def environment_contents(modules: Iterable[str], folder: Path) -> Contents:

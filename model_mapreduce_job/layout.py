@@ -17,13 +17,14 @@ from ml_model_abc import MLModel
 from model_scoring.errors import InputError
 from model_scoring.formats.batches import FileReader, LineReader, OutcomeWriter
 from model_scoring.formats.csv import CsvLines, HeaderError, TsvLines, parse_row
-from model_scoring.formats.ldjson import LdjsonLines, LdjsonReader
+from model_scoring.formats.ldjson import LdjsonLines
 from model_scoring.formats.registry import INPUT_FORMATS, file_reader, line_reader
 from model_scoring.record_schema import json_schema, properties, takes_other_fields
 
 __all__ = [
     "Layout",
     "LayoutError",
+    "check_settled",
     "find_layout",
     "first_line",
     "header_line",
@@ -175,13 +176,19 @@ def settled(options: Namespace) -> Layout | None:
     return Layout(_named(options) if has_columns else ())
 
 
+def check_settled(layout: Layout | None) -> None:
+    """Raises ``InputError`` in a task that has not been told what it needs to know of columns."""
+    if layout is None:
+        raise LayoutError(
+            "a task was not told the columns of input or output. run_job() tells it; who runs a runner by hand calls "
+            "model_mapreduce_job.first_records.settle_layout before."
+        )
+
+
 def reader_of_lines(model: MLModel, options: Namespace, layout: Layout | None) -> LineReader:
     """The reader of a line format."""
-    if options.input_format == "ldjson":
-        return LdjsonReader()
-    if layout is None:
-        raise LayoutError(f"--input_format {options.input_format}: this task has not been told the columns.")
-    return line_reader(options.input_format, layout.columns, _described(model, "input"))
+    columns = () if layout is None else layout.columns
+    return line_reader(options.input_format, columns, _described(model, "input"))
 
 
 def reader_of_files(model: MLModel, options: Namespace, layout: Layout | None) -> FileReader:

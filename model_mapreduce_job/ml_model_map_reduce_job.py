@@ -31,7 +31,7 @@ from mrjob.step import MRStep  # noqa: E402
 
 from model_mapreduce_job.counters import TaskCounters  # noqa: E402
 from model_mapreduce_job.hadoop_settings import with_whole_lines  # noqa: E402
-from model_mapreduce_job.layout import outcome_writer, reader_of_lines, settled  # noqa: E402
+from model_mapreduce_job.layout import check_settled, outcome_writer, reader_of_lines, settled  # noqa: E402
 from model_mapreduce_job.model_manager import ModelManager  # noqa: E402
 from model_mapreduce_job.protocols import OutcomeProtocol, PairProtocol, RecordProtocol  # noqa: E402
 from model_mapreduce_job.task import ScoringTask  # noqa: E402
@@ -221,6 +221,7 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
             yield from lines
 
     def _records(self) -> TaskRecords:
+        check_settled(self._layout)
         return TaskRecords(self._model, self.options, self._layout, self._counters)
 
     def _mapped(self, records: TaskRecords, batches: Iterable[tuple[str, list[Any]]], step_num: int) -> Iterator[bytes]:
@@ -260,6 +261,7 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
     def input_protocol(self) -> Any:
         """The protocol of ``--input_format``, unless a subclass has set its own."""
         if self.INPUT_PROTOCOL is RecordProtocol and INPUT_FORMATS[self.options.input_format].by_line:
+            check_settled(self._layout)
             return RecordProtocol(reader_of_lines(self._model, self.options, self._layout))
         return super().input_protocol()
 
