@@ -215,7 +215,8 @@ def outcome_writer(model: MLModel, options: Namespace, layout: Layout | None) ->
         return None
     if options.output_format == "ldjson":
         return LdjsonLines(model.qualified_name, f"{model.major_version}.{model.minor_version}")
-    return _WRITERS[options.output_format](layout.record, layout.prediction)
+    same = options.output_format == options.input_format
+    return _WRITERS[options.output_format](layout.record, layout.prediction, read_from=layout.columns if same else None)
 
 
 def header_line(options: Namespace, layout: Layout) -> bytes:

@@ -91,7 +91,7 @@ class ScoringTask:
             encoded = self._encode(items, predictions, failures)
             if failures:
                 self._judge(source, failures, read.texts)
-            yield self._block(keys, encoded, failures, read.texts)
+            yield self._block(keys, encoded, failures, read)
             self._counters.add_outcomes(predictions, failures.values(), self._encoder.tally)
             self._counters.flush()
             self._hopeful = self._hopeful or len(failures) < len(items)
@@ -240,13 +240,11 @@ class ScoringTask:
             self._kinds_shown.add(kind)
             self._write_message(example_line(kind, failure, source, text))
 
-    def _block(
-        self, keys: list[bytes], encoded: list[bytes], failures: dict[int, Failure], texts: list[bytes]
-    ) -> bytes:
+    def _block(self, keys: list[bytes], encoded: list[bytes], failures: dict[int, Failure], read: ReadBatch) -> bytes:
         if self._writer is not None:
-            return self._writer.block(texts, encoded, failures, detailed=self._options.on_failure == "detail")
+            return self._writer.block(read, encoded, failures, detailed=self._options.on_failure == "detail")
         if failures:
-            keys, encoded = self._with_failures(keys, encoded, failures, texts)
+            keys, encoded = self._with_failures(keys, encoded, failures, read.texts)
         block = joined(keys, b"\t", encoded, b"\n")
         if block.count(b"\t") != len(keys) or b"\r" in block:
             block = joined(list(map(record_key, keys)), b"\t", encoded, b"\n")

@@ -16,6 +16,7 @@ from model_scoring.outcome import describe
 
 __all__ = ["AvroReader"]
 
+MAGIC = b"Obj\x01"
 SYNC_BYTES = 16
 
 
@@ -42,6 +43,9 @@ class AvroReader:
 
     @staticmethod
     def _records(file: BinaryIO, source: str) -> Iterator[Any]:
+        if file.read(len(MAGIC)) != MAGIC:
+            raise CorruptInputError(source, "it is no Avro object container file")
+        file.seek(0)
         try:
             blocks: Any = fastavro.block_reader(file)
             schema = blocks.writer_schema
@@ -50,8 +54,10 @@ class AvroReader:
             _check_end(file, blocks._header["sync"], source)
             for block in blocks:
                 yield from block
-        except (InputError, MemoryError, GeneratorExit):
+        except (InputError, GeneratorExit):
             raise
+        except MemoryError as error:  # a length that damage has made
+            raise CorruptInputError(source, "it has a value that does not fit into memory") from error
         except Exception as error:  # fastavro raises whatever the bytes lead it into
             told = describe(error) or type(error).__name__
             raise CorruptInputError(source, f"it is not readable as Avro: {told}") from error

@@ -4,13 +4,13 @@ A reader of a line format has ``read_lines`` and ``read_line``, a reader of file
 writer has ``line`` and ``block``. The rows of ``registry.py`` name them.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from model_scoring.formats.json_text import encode
 from model_scoring.outcome import Failure
 
-__all__ = ["FileReader", "LineReader", "OutcomeWriter", "ReadBatch", "each_line", "joined"]
+__all__ = ["FileReader", "LineReader", "OutcomeWriter", "ReadBatch", "failure_line", "joined"]
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -26,6 +26,8 @@ class ReadBatch(NamedTuple):
     items: list[Any]
     blank_lines: int
     byte_order_marks: int
+    # Of a format with cells: the lines themselves, where what a line holds is written as it stands; None elsewhere.
+    rows: Sequence[bytes | None] | None = None
 
     @classmethod
     def of_each(cls, read: Iterable[tuple[bytes, Any, bool]]) -> "ReadBatch":
@@ -82,27 +84,19 @@ class OutcomeWriter(Protocol):
         """Of a batch's predictions (their JSON text), by position, those that cannot be written, and why."""
         ...
 
-    def block(self, texts: list[bytes], encoded: list[bytes], failures: dict[int, Failure], *, detailed: bool) -> bytes:
-        """The lines of a batch: the records' texts, their predictions' JSON text, and the failures by position.
+    def block(self, read: ReadBatch, encoded: list[bytes], failures: dict[int, Failure], *, detailed: bool) -> bytes:
+        """The lines of a batch: its records, their predictions' JSON text, and the failures by position.
 
         ``detailed`` says that failures are written with their reason.
         """
         ...
 
 
-def each_line(
-    line: Callable[..., bytes], texts: list[bytes], encoded: list[bytes], failures: dict[int, Failure], detailed: bool
-) -> Iterator[bytes]:
-    """The lines of a batch, with their ends, one by one."""
-    for place, (text, prediction) in enumerate(zip(texts, encoded, strict=True)):
-        failure = failures.get(place)
-        if failure is None:
-            yield line(text, None, prediction, None)
-        else:
-            raw = failure.record if isinstance(failure.record, bytes) else None
-            error = encode(failure.as_value()) if detailed else None
-            yield line(None if raw is not None else text, raw, None, error)
-        yield b"\n"
+def failure_line(line: Callable[..., bytes], text: bytes, failure: Failure, *, detailed: bool) -> bytes:
+    """The line that a writer's ``line`` makes of a failure; ``text`` is that of its record, if it is one."""
+    raw = failure.record if isinstance(failure.record, bytes) else None
+    error = encode(failure.as_value()) if detailed else None
+    return line(None if raw is not None else text, raw, None, error)
 
 
 def joined(keys: list[bytes], middle: bytes, values: list[bytes], end: bytes) -> bytes:

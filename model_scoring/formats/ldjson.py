@@ -9,7 +9,7 @@ What may be changed here: how fast. The bytes are pinned by golden files.
 from collections.abc import Sequence
 from typing import Any
 
-from model_scoring.formats.batches import BYTE_ORDER_MARK, ReadBatch, each_line, joined
+from model_scoring.formats.batches import BYTE_ORDER_MARK, ReadBatch, failure_line, joined
 from model_scoring.formats.json_text import (
     DEPTH_LIMIT,
     TOO_DEEP,
@@ -116,18 +116,21 @@ class LdjsonLines:
         """None: a line takes any prediction."""
         return {}
 
-    def block(self, texts: list[bytes], encoded: list[bytes], failures: dict[int, Failure], *, detailed: bool) -> bytes:
-        """The lines of a batch: the records' texts, their predictions' JSON text, and the failures by position."""
-        block = self._joined(texts, encoded, failures, detailed)
+    def block(self, read: ReadBatch, encoded: list[bytes], failures: dict[int, Failure], *, detailed: bool) -> bytes:
+        """The lines of a batch: its records, their predictions' JSON text, and the failures by position."""
+        block = self._joined(read.texts, encoded, failures, detailed)
         if b"\t" in block or b"\r" in block:
-            block = self._joined(list(map(record_key, texts)), encoded, failures, detailed)
+            block = self._joined(list(map(record_key, read.texts)), encoded, failures, detailed)
         return block
 
     def _joined(self, texts: list[bytes], encoded: list[bytes], failures: dict[int, Failure], detailed: bool) -> bytes:
-        if failures:
-            return b"".join(each_line(self.line, texts, encoded, failures, detailed))
-        block = self._head + joined(texts, self._middle, encoded, self._tail + b"\n" + self._head)
-        return block[: -len(self._head)]
+        if not failures:
+            block = self._head + joined(texts, self._middle, encoded, self._tail + b"\n" + self._head)
+            return block[: -len(self._head)]
+        lines = [self.line(text, None, prediction, None) for text, prediction in zip(texts, encoded, strict=True)]
+        for place, failure in failures.items():
+            lines[place] = failure_line(self.line, texts[place], failure, detailed=detailed)
+        return b"\n".join([*lines, b""])
 
 
 def _raw_text(raw: bytes) -> bytes:

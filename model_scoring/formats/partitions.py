@@ -50,7 +50,7 @@ class PartitionFields:
         if not fields:
             return read
         added = [self.add_to(fields, text, item) for text, item in zip(read.texts, read.items, strict=True)]
-        return read._replace(texts=[text for text, _ in added], items=[item for _, item in added])
+        return read._replace(texts=[text for text, _ in added], items=[item for _, item in added], rows=None)
 
     @staticmethod
     def add_to(fields: dict[str, bytes], text: bytes, item: Any) -> tuple[bytes, Any]:

@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from model_scoring.errors import CorruptInputError, InputError
+from model_scoring.formats.batches import ReadBatch
 from model_scoring.formats.csv import CsvLines, HeaderError, TsvLines, parse_row
 from model_scoring.formats.json_text import decode, encode, failure_key
 from model_scoring.formats.ldjson import LdjsonLines
@@ -232,11 +233,14 @@ class FileContract(InputContract):
                 assert len(found) == 50
         assert named > len(whole) / 3
 
+    magic = b""
+
     @SLOW
     @given(data=st.binary(max_size=300))
     def test_any_bytes_are_named(self, tmp_path: Path, data: bytes) -> None:
-        (tmp_path / "file").write_bytes(data)
-        assert isinstance(self.outcomes(tmp_path / "file"), CorruptInputError)
+        for content in (data, self.magic + data):
+            (tmp_path / "file").write_bytes(content)
+            assert isinstance(self.outcomes(tmp_path / "file"), CorruptInputError)
 
 
 class TestLdjson(LineContract):
@@ -375,6 +379,7 @@ def _cell(value: Any) -> Any:
 
 class TestAvro(FileContract):
     name = "avro"
+    magic = b"Obj\x01"
     has_wide_numbers = False
 
     def write(self, path: Path, records: list[dict[str, Any]]) -> None:
@@ -413,6 +418,7 @@ class TestAvro(FileContract):
 
 class TestParquet(FileContract):
     name = "parquet"
+    magic = b"PAR1"
     has_wide_numbers = False
 
     def write(self, path: Path, records: list[dict[str, Any]]) -> None:
@@ -456,7 +462,10 @@ class OutputContract:
         texts = [b"" if isinstance(record, bytes) else encode(record) for record, _, _ in outcomes]
         encoded = [encode(prediction) for _, prediction, _ in outcomes]
         failures = {place: failure for place, (_, _, failure) in enumerate(outcomes) if failure is not None}
-        written: bytes = self.writer().block(texts, encoded, failures, detailed=detailed)
+        items = [
+            failures[place] if isinstance(record, bytes) else record for place, (record, *_) in enumerate(outcomes)
+        ]
+        written: bytes = self.writer().block(ReadBatch(texts, items, 0, 0), encoded, failures, detailed=detailed)
         return written
 
     def test_what_is_written_can_be_read(self) -> None:
@@ -534,6 +543,26 @@ class TestCsvOutput(OutputContract):
         line = self.block([({"text": ""}, {"label": ""}, None)])
         assert line == self.delimiter.join(["", '""', '""', "", "\n"]).encode()
 
+    @SLOW
+    @given(
+        st.lists(st.lists(st.text(alphabet='ab1.e-+ é"\\,\t'), min_size=2, max_size=2), min_size=1, max_size=5),
+        st.sampled_from([{}, {"id": {"type": "number"}}, {"id": {"type": "boolean"}}]),
+    )
+    def test_rows_that_are_kept_are_what_would_be_written(self, rows: list[list[str]], fields: dict[str, Any]) -> None:
+        lines = [self.delimiter.join(row).encode() for row in rows]
+        format_name = "csv" if self.delimiter == "," else "tsv"
+        read = line_reader(format_name, ["id", "text"], {"properties": fields}).read_lines(lines)
+        failures = {place: item for place, item in enumerate(read.items) if isinstance(item, Failure)}
+        encoded = [b"null" if place in failures else b'{"label": 1}' for place in range(len(read.items))]
+        anew = self.writer().block(read, encoded, failures, detailed=True)
+        keeping = type(self.writer())(["id", "text"], ["label", "score"], read_from=["id", "text"])
+        assert keeping.block(read, encoded, failures, detailed=True) == anew
+
+    def test_names_that_no_struct_can_have(self) -> None:
+        writer = type(self.writer())(['a"b', "c"], [])
+        read = ReadBatch([b'{"a\\"b": 1, "c": "x"}'], [{}], 0, 0)
+        assert writer.block(read, [b"2"], {}, detailed=True) == self.delimiter.join(["1", "x", "2", "\n"]).encode()
+
     def test_a_prediction_that_does_not_fit_is_refused(self) -> None:
         encoded = [encode(each) for each in ({"label": 1}, {"other": 1}, [1], None, {})]
         assert self.writer().refused(encoded) == {
@@ -544,9 +573,8 @@ class TestCsvOutput(OutputContract):
     def test_without_names_the_prediction_is_one_cell(self) -> None:
         writer = type(self.writer())(["a"], [])
         assert writer.refused([b"1", b"[1]"]) == {}
-        assert (
-            writer.block([b'{"a": 1}'], [b"0.5"], {}, detailed=True) == self.delimiter.join(["1", "0.5", "\n"]).encode()
-        )
+        read = ReadBatch([b'{"a": 1}'], [{"a": 1}], 0, 0)
+        assert writer.block(read, [b"0.5"], {}, detailed=True) == self.delimiter.join(["1", "0.5", "\n"]).encode()
 
 
 class TestTsvOutput(TestCsvOutput):
