@@ -16,7 +16,9 @@ what a later step or job reads, is JSON:
 """
 
 import math
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
 
 import msgspec
 
@@ -27,16 +29,20 @@ from model_scoring.outcome import Failure, describe
 __all__ = ["read_values", "value_text"]
 
 _encode = msgspec.json.Encoder().encode
+_spaced = cast("Callable[[bytes], bytes]", partial(msgspec.json.format, indent=0))
 
 
 def read_values(values: list[Any]) -> ReadBatch:
     """The batch of these records, ``Failure`` among them, with their text. Never raises for what a record holds."""
     try:
-        return ReadBatch(list(map(value_text, values)), values, 0, 0)
+        compact = list(map(_encode, values))
     except MemoryError:
         raise
-    except Exception:  # a value that has no text, or a failure: find out whose it is
-        return ReadBatch.of_each((*_read_value(value), False) for value in values)
+    except Exception:  # a value that has no text: find out whose it is
+        compact = []
+    if compact and set(map(type, values)) == {dict} and b"null" not in b"".join(compact):
+        return ReadBatch(list(map(_spaced, compact)), values, 0, 0)
+    return ReadBatch.of_each((*_read_value(value), False) for value in values)
 
 
 def _read_value(value: Any) -> tuple[bytes, Any]:
@@ -58,7 +64,7 @@ def value_text(value: dict[str, Any]) -> bytes:
     compact = _encode(value)
     if b"null" in compact and holds_nonfinite(value):
         return encode(_finite(value))
-    return msgspec.json.format(compact, indent=0)
+    return _spaced(compact)
 
 
 def _finite(value: Any) -> Any:
