@@ -321,11 +321,9 @@ def test_no_credentials(aws: Aws) -> None:
 
 
 @pytest.mark.usefixtures("unmade")
-def test_wheels_that_are_not_there(aws: Aws, tmp_path: Path) -> None:
-    conf = tmp_path / "mrjob.conf"
-    conf.write_text((ROOT / "mrjob.conf").read_text().replace("dist/nodes", "dist/none"))
-    _, told = run(aws, "--conf-path", conf, LOCAL_INPUT, code=2)
-    assert re.search(r"dist/none.*build it: make dist", told)
+def test_wheels_that_are_not_there(aws: Aws) -> None:
+    _, told = run(aws, "--bootstrap", "install dist/none.tar#none/", LOCAL_INPUT, code=2)
+    assert re.search(r"dist/none\.tar, .*Build it: make dist", told)
 
 
 # --- make emr-preflight
