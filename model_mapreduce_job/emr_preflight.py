@@ -187,7 +187,7 @@ def main(arguments: list[str] | None = None) -> int:
             state, told = "FAILED", explained(error)
         failed += state == "FAILED"
         print(f"{state:<7} {name}: {told}")
-        if failed and name in ("credentials", "region"):
+        if state == "FAILED" and name in ("credentials", "region"):
             print("        The rest cannot be asked without.")
             break
     return 1 if failed else 0
