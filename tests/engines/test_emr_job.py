@@ -292,7 +292,7 @@ def test_a_step_that_fails(aws: Aws, bucket: str, kept: str) -> None:
 
 
 def test_a_cluster_made_by_hand_is_joined_by_jobs_of_its_pool_and_outlives_them(aws: Aws) -> None:
-    pool = ("--pool-clusters", "--num-core-instances", "1")
+    pool = ("--pool-clusters", "--num-core-instances", "0")
     made = subprocess.run(
         [
             *(sys.executable, "-m", "mrjob.cmd", "create-cluster", *pool),

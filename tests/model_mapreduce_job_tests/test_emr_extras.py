@@ -58,11 +58,11 @@ def test_a_region_without_emr_is_refused_and_a_near_one_named() -> None:
         check_region(name)
     with pytest.raises(CommandLineError, match=r"EMR has no region 'us-wets-2'\. Known regions: us-west-2"):
         check_region("us-wets-2")
-    with pytest.raises(CommandLineError, match="Known regions: .*eu-west-1.*us-east-1"):
+    with pytest.raises(CommandLineError, match=r"Known regions: .*eu-west-1.*us-east-1"):
         check_region("Frankfurt")
 
 
-@pytest.mark.parametrize("name", ["/tmp/scored", "s3://bucket", "s3://bucket/", "scored", "hdfs:///scored"])
+@pytest.mark.parametrize("name", ["/home/scored", "s3://bucket", "s3://bucket/", "scored", "hdfs:///scored"])
 def test_output_that_is_in_no_folder_of_s3_is_refused(name: str) -> None:
     job = MLModelMapReduceJob(["-r", "emr", "--no-conf", *IRIS, "--output-dir", name])
     with pytest.raises(CommandLineError, match=rf"--output-dir {name}: EMR writes into a folder in S3"):
