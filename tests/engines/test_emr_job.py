@@ -192,6 +192,40 @@ def test_ctrl_c_ends_the_cluster(aws: Aws, pool: tuple[str, ...]) -> None:
     assert aws.wait_for(made[0], *ENDED)
 
 
+def test_a_cluster_made_by_hand_is_joined_by_jobs_of_its_pool_and_outlives_them(aws: Aws) -> None:
+    pool = ("--pool-clusters", "--num-core-instances", "0")
+    made = subprocess.run(
+        [
+            *(sys.executable, "-m", "mrjob.cmd", "create-cluster", *pool),
+            *("--conf-path", "mrjob.conf", "--conf-path", str(aws.conf(ssh=True))),
+        ],
+        cwd=ROOT,
+        env=aws.environment(),
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    cluster = made.stdout.decode().strip()
+    try:
+        aws.wait_for(cluster, "WAITING")
+        job = start(aws, *pool, LOCAL_INPUT, ssh=True)
+        aws.wait_for(cluster, "RUNNING")
+        job.send_signal(signal.SIGINT)
+        ran = finish(job, 60)
+        told = ran.stderr.decode()
+        assert ran.returncode == 130, told
+        assert f"Adding our job to existing cluster {cluster}" in told
+        assert re.search(r"Step s-\w+, its cancellation: SUBMITTED", told)
+        assert f"Cluster {cluster} is kept." in told
+        assert "yarn application -list, yarn application -kill ID" in told
+        assert aws.state(cluster) in ("WAITING", "RUNNING")
+    finally:
+        aws.emr.terminate_job_flows(JobFlowIds=[cluster])
+    aws.wait_for(cluster, *ENDED)
+    _, told = run(aws, "--cluster-id", cluster, LOCAL_INPUT, code=2)
+    assert f"the cluster {cluster} is TERMINATED" in told
+
+
 # --- a cluster that is kept
 
 
@@ -289,40 +323,6 @@ def test_a_step_that_fails(aws: Aws, bucket: str, kept: str) -> None:
     assert "PipeMapRed" not in told[: told.index("TaskFailedError")]
     assert keys(aws, bucket, "failed/") <= {"_FAILED"}
     assert aws.state(kept) in ("WAITING", "RUNNING")
-
-
-def test_a_cluster_made_by_hand_is_joined_by_jobs_of_its_pool_and_outlives_them(aws: Aws) -> None:
-    pool = ("--pool-clusters", "--num-core-instances", "0")
-    made = subprocess.run(
-        [
-            *(sys.executable, "-m", "mrjob.cmd", "create-cluster", *pool),
-            *("--conf-path", "mrjob.conf", "--conf-path", str(aws.conf(ssh=True))),
-        ],
-        cwd=ROOT,
-        env=aws.environment(),
-        capture_output=True,
-        check=True,
-        timeout=60,
-    )
-    cluster = made.stdout.decode().strip()
-    try:
-        aws.wait_for(cluster, "WAITING")
-        job = start(aws, *pool, LOCAL_INPUT, ssh=True)
-        aws.wait_for(cluster, "RUNNING")
-        job.send_signal(signal.SIGINT)
-        ran = finish(job, 60)
-        told = ran.stderr.decode()
-        assert ran.returncode == 130, told
-        assert f"Adding our job to existing cluster {cluster}" in told
-        assert re.search(r"Step s-\w+, its cancellation: SUBMITTED", told)
-        assert f"Cluster {cluster} is kept." in told
-        assert "yarn application -list, yarn application -kill ID" in told
-        assert aws.state(cluster) in ("WAITING", "RUNNING")
-    finally:
-        aws.emr.terminate_job_flows(JobFlowIds=[cluster])
-    aws.wait_for(cluster, *ENDED)
-    _, told = run(aws, "--cluster-id", cluster, LOCAL_INPUT, code=2)
-    assert f"the cluster {cluster} is TERMINATED" in told
 
 
 # --- refused before a cluster is made
