@@ -7,11 +7,13 @@ BIN := $(VENV)/bin
 FORMATS ?=
 # Of the nodes on EMR that `make dist` fetches wheels for: x86_64, or aarch64 for Graviton.
 ARCH ?= x86_64
+# Which configuration `make emr-preflight` looks into.
+CONF ?= mrjob.conf
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 HADOOP := $(BIN)/python -m tests.engines.hadoop
 
 .DELETE_ON_ERROR:
-.PHONY: help venv run test check format train dist emr-preflight archive bench test-engines test-hadoop test-emr \
+.PHONY: help venv run test check format train dist nodes emr-preflight archive bench test-engines test-hadoop test-emr \
 	test-spark hadoop-up hadoop-down hadoop-status clean
 
 help: ## lists the targets
@@ -39,10 +41,11 @@ format: $(VENV)/.installed-dev ## formats the code and sorts its imports
 train: $(VENV)/.installed ## trains the iris model and puts it in force
 	PYTHONPATH=./ $(BIN)/python -m iris_model.iris_train
 
+# Wheels have the times of their files in them; with the same one always, the same code gives the same wheel.
 # Nodes need neither boto3, which is the launcher's, nor what other Pythons than theirs lack.
-dist: $(VENV)/.installed ## builds the wheels into dist/; into dist/nodes/ all that nodes of EMR install (ARCH=aarch64: Graviton)
-	rm -rf dist/*.whl dist/nodes $(BUILDS)
-	$(PIP) wheel --no-deps --wheel-dir dist . ./packaging/ml_model_abc ./iris_model
+dist: $(VENV)/.installed ## builds the wheels into dist/; into dist/nodes.tar all that nodes of EMR install (ARCH=aarch64: Graviton)
+	rm -rf dist/*.whl dist/nodes dist/nodes.tar $(BUILDS)
+	SOURCE_DATE_EPOCH=315532800 $(PIP) wheel --no-deps --wheel-dir dist . ./packaging/ml_model_abc ./iris_model
 	rm -rf $(BUILDS)
 	mkdir -p dist/nodes
 	grep -vE '^boto3|python_version >=' requirements.txt > dist/nodes/requirements.txt
@@ -51,9 +54,15 @@ dist: $(VENV)/.installed ## builds the wheels into dist/; into dist/nodes/ all t
 		pip -r dist/nodes/requirements.txt $(addprefix -r ,$(FORMATS))
 	rm dist/nodes/requirements.txt
 	cp dist/*.whl dist/nodes
+	$(PACK)
 
-emr-preflight: $(VENV)/.installed ## asks AWS whether a job with mrjob.conf could run there; makes and costs nothing
-	PYTHONPATH=./ $(BIN)/python -m model_mapreduce_job.emr_preflight --conf-path mrjob.conf $(PATHS)
+nodes: $(VENV)/.installed ## packs dist/nodes again, after you have put wheels of your own there: dist/nodes.tar
+	$(PACK)
+
+PACK = PYTHONPATH=./ $(BIN)/python -m model_mapreduce_job.node_wheels
+
+emr-preflight: $(VENV)/.installed ## asks AWS whether a job with CONF=mrjob.conf and PATHS=s3://... could run; makes and costs nothing
+	PYTHONPATH=./ $(BIN)/python -m model_mapreduce_job.emr_preflight $(addprefix --conf-path ,$(CONF)) $(PATHS)
 
 archive: $(VENV)/.installed ## packs Python, packages, models and settings for cluster nodes: dist/environment.tar.gz
 	PYTHONPATH=./$${PYTHONPATH:+:$$PYTHONPATH} $(BIN)/python -m model_mapreduce_job.environment_archive

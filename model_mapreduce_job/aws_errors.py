@@ -3,8 +3,10 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Any
 
+import boto3
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import (
     BotoCoreError,
@@ -19,7 +21,7 @@ from botocore.exceptions import (
 from model_mapreduce_job.command_line import CommandLineError
 from model_scoring.errors import ScoringError
 
-__all__ = ["AwsError", "explained", "region_of", "told_with_remedy"]
+__all__ = ["AwsError", "check_region", "explained", "region_of", "told_with_remedy"]
 
 _CREDENTIALS = (
     "Run `aws configure`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name an AWS_PROFILE that has them."
@@ -73,6 +75,16 @@ def region_of(answer: Any) -> str:
     """The region that ``GetBucketLocation`` has answered with, which spells two of them in ways of its own."""
     constraint = str(answer["LocationConstraint"] or "us-east-1")
     return "eu-west-1" if constraint == "EU" else constraint
+
+
+def check_region(name: str) -> None:
+    """Raises ``CommandLineError`` for a region without EMR, by what boto3 knows here; nothing is asked."""
+    session = boto3.session.Session()
+    partitions = session.get_available_partitions()
+    known = [region for each in partitions for region in session.get_available_regions("emr", each)]
+    if name not in known:
+        near = get_close_matches(name, known, n=3) or known
+        raise CommandLineError(f"EMR has no region {name!r}. Known regions: {', '.join(near)}.")
 
 
 @contextmanager

@@ -7,7 +7,7 @@
 | 2 | the command line cannot be used: an option, an input that does not exist, an output that does |
 | 3 | bad data: too many records failed, ``--on_failure stop`` met one, an input file is damaged |
 | 4 | the settings or the model are broken: nothing was or could be predicted, or a record ends the model's process |
-| 130 | interrupted |
+| 130 | interrupted; 143 where SIGTERM has ended it, 129 where SIGHUP has |
 """
 
 import math
@@ -28,7 +28,15 @@ from model_scoring.formats.json_text import key_reader
 from model_scoring.formats.registry import INPUT_FORMATS
 from model_scoring.scoring import BATCH_SIZE
 
-__all__ = ["CommandLineError", "TaskFailedError", "add_options", "asks_for_help", "check_options", "reported_errors"]
+__all__ = [
+    "CommandLineError",
+    "TaskFailedError",
+    "add_options",
+    "asks_for_help",
+    "check_configuration",
+    "check_options",
+    "reported_errors",
+]
 
 INFRASTRUCTURE = 1
 # Formats of the output whose lines are whole outcomes, without a key.
@@ -239,6 +247,26 @@ def add_options(job: Any) -> None:
     job.arg_parser.add_argument(
         "--summary_file", metavar="F", help="Write the summary that ends a job to this file, as JSON."
     )
+
+
+def check_configuration(runner: str | None, paths: list[str] | None) -> None:
+    """Raises ``CommandLineError`` for a file of ``--conf-path`` that is not there or cannot be read.
+
+    mrjob reads them once more; ``None`` for ``paths`` are the places where it looks by itself.
+    """
+    import yaml  # for launchers only
+    from mrjob.conf import load_opts_from_mrjob_conf
+
+    for path in [None] if paths is None else paths:
+        told = f"--conf-path {path}" if path else "mrjob's configuration (--no-conf leaves it out)"
+        try:
+            loaded = load_opts_from_mrjob_conf(runner or "inline", path)
+        except OSError as error:
+            raise CommandLineError(f"{told} cannot be read: {error.filename}: {error.strerror}") from error
+        except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
+            raise CommandLineError(f"{told} is no configuration: {' '.join(str(error).split())}") from error
+        if not all(isinstance(options, dict) for _, options in loaded):
+            raise CommandLineError(f"{told} is no configuration: the section {runner} names no options")
 
 
 def check_options(job: Any) -> None:

@@ -19,9 +19,10 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 from mrjob.emr import EMRJobRunner
 from mrjob.parse import is_s3_uri, is_uri, parse_s3_uri
+from mrjob.setup import WorkingDirManager
 from mrjob.step import StepFailedException
 
-from model_mapreduce_job.aws_errors import AwsError, explained, region_of
+from model_mapreduce_job.aws_errors import AwsError, check_region, explained, region_of
 from model_mapreduce_job.command_line import FIRST_FILES, CommandLineError
 from model_mapreduce_job.container_logs import LOG_SECONDS, AttemptLogs
 from model_mapreduce_job.examples import parse_example
@@ -43,6 +44,8 @@ ALIVE = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING")
 # What cannot be read without being restored.
 ARCHIVED = ("GLACIER", "DEEP_ARCHIVE")
 MISSING = ("404", "NoSuchBucket", "NoSuchKey")
+# What EMR says of a cluster that it does not know, or whose id is none.
+NO_CLUSTER = ("InvalidRequestException", "ValidationException")
 
 
 class EmrExtras(MrjobExtras):
@@ -76,6 +79,14 @@ class EmrExtras(MrjobExtras):
     def check_paths(self) -> None:
         """Raises ``CommandLineError`` where input is missing, the output folder not free, or a bucket elsewhere."""
         runner = self._runner
+        check_region(runner._opts["region"])
+        if runner._opts["cluster_id"]:
+            self._check_cluster(runner._opts["cluster_id"])
+            # Its bootstrap has run long ago: nothing of this one is built, looked for or uploaded.
+            runner._bootstrap, runner._bootstrap_dir_mgr = [], WorkingDirManager()
+            runner._opts["bootstrap_actions"] = []
+        else:
+            bootstrap_files(runner._opts)
         if runner._uses_input_manifest():
             # mrjob would put hidden files into the list, too.
             named = [path for path in runner._input_paths if path != os.devnull]
@@ -87,8 +98,6 @@ class EmrExtras(MrjobExtras):
                 runner._upload_mgr.add(path)
         safe_names(runner._upload_mgr._path_to_name)
         runner._opts["check_input_paths"] = False  # done, by Hadoop's rules, and once
-        if not runner._opts["cluster_id"]:
-            bootstrap_files(runner._parse_bootstrap())
         wanted = self._wanted_output
         if wanted is None:
             return
@@ -103,6 +112,19 @@ class EmrExtras(MrjobExtras):
         if names:
             refuse_output(wanted, [name for name in names if name], f"aws s3 rm --recursive {wanted}")
 
+    def _check_cluster(self, cluster: str) -> None:
+        """Raises ``CommandLineError`` where no job can be given to the cluster."""
+        region = self._runner._opts["region"]
+        running = f"See which run: aws emr list-clusters --active --region {region}"
+        try:
+            status = self._runner.make_emr_client().describe_cluster(ClusterId=cluster)["Cluster"]["Status"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in NO_CLUSTER:
+                raise
+            raise CommandLineError(f"--cluster-id: there is no cluster {cluster} in {region}. {running}") from error
+        if status["State"] not in ALIVE:
+            raise CommandLineError(f"--cluster-id: the cluster {cluster} is {status['State']}. {running}")
+
     def _single_files(self, path: str) -> list[str]:
         found = [each for each, _ in self._objects(path)] if is_uri(path) else [path]
         for each in found:
@@ -111,7 +133,8 @@ class EmrExtras(MrjobExtras):
 
     def _check_remote(self, path: str) -> None:
         check_cluster_name(path)
-        self._check_region(path, "input")
+        if not self._check_region(path, "input"):
+            raise CommandLineError(f"input {path}: there is no bucket {parse_s3_uri(path)[0]}.")
         found = False
         for each, summary in self._objects(path):
             found = True
@@ -173,18 +196,24 @@ class EmrExtras(MrjobExtras):
         """Ends the cluster, or on one that is kept the job's steps, and says so; first of all, for it costs money."""
         runner = self._runner
         region = runner._opts["region"]
-        kept = bool(runner._opts["cluster_id"] or runner._opts["pool_clusters"])
         cluster = runner._cluster_id
+        # One that has no id yet is this job's: of others mrjob knows the id first.
+        given, pooled = runner._opts["cluster_id"], runner._opts["pool_clusters"]
+        made = not given and (not pooled or cluster is None or runner._created_cluster)
+        kept = not made
         try:
             client = runner.make_emr_client()
             cluster = cluster or self._made(client)
             if cluster is None:
                 return
+            # The next job of a pool may have been given to a cluster that this one has made.
+            kept = not made or (pooled and bool(self._steps(client, cluster, own=False)))
             if kept:
                 self._cancel_steps(client, cluster)
             else:
                 client.terminate_job_flows(JobFlowIds=[cluster])
                 log.error("Cluster %s is ended%s.", cluster, self._state(client, cluster))
+                log.error("Its logs stay in %s%s/", runner._opts["cloud_log_dir"], cluster)
         except (ClientError, BotoCoreError) as error:
             which = f"list-steps --cluster-id {cluster}" if kept else f"terminate-clusters --cluster-ids {cluster}"
             command = f"aws emr {which if cluster else 'list-clusters --active'} --region {region}"
@@ -194,28 +223,38 @@ class EmrExtras(MrjobExtras):
     def _made(self, client: Any) -> str | None:
         """The cluster that was asked for when the launcher was interrupted, before its id was known."""
         pages = client.get_paginator("list_clusters").paginate(CreatedAfter=self._started, ClusterStates=ALIVE)
-        made = [each["Id"] for page in pages for each in page["Clusters"] if each["Name"] == self._runner.get_job_key()]
+        key = self._runner.get_job_key()  # a pool's cluster has the pool's name behind it
+        made = [each["Id"] for page in pages for each in page["Clusters"] if each["Name"].split(" ")[0] == key]
         return made[0] if made else None
 
     @staticmethod
     def _state(client: Any, cluster: str) -> str:
         try:
-            return f": its state is {client.describe_cluster(ClusterId=cluster)['Cluster']['Status']['State']}"
+            status = client.describe_cluster(ClusterId=cluster)["Cluster"]["Status"]
         except (ClientError, BotoCoreError):
             return ""
+        # It may have ended by itself, and for a reason: AWS takes a role for invalid only now.
+        reason = status.get("StateChangeReason", {}).get("Message", "").rstrip(".")
+        return f": its state is {status['State']}" + (f", {reason}" if reason else "")
 
-    def _cancel_steps(self, client: Any, cluster: str) -> None:
+    def _steps(self, client: Any, cluster: str, *, own: bool) -> list[str]:
+        """The steps of this job that have not ended, or those of others."""
         key = self._runner.get_job_key()
         pages = client.get_paginator("list_steps").paginate(ClusterId=cluster, StepStates=["PENDING", "RUNNING"])
-        steps = [each["Id"] for page in pages for each in page["Steps"] if each["Name"].startswith(key)]
+        return [each["Id"] for page in pages for each in page["Steps"] if each["Name"].startswith(key) is own]
+
+    def _cancel_steps(self, client: Any, cluster: str) -> None:
+        steps = self._steps(client, cluster, own=True)
         if not steps:
             return
         answer = client.cancel_steps(ClusterId=cluster, StepIds=steps, StepCancellationOption="TERMINATE_PROCESS")
         for each in answer.get("CancelStepsInfoList", ()):
-            log.error("Step %s: %s %s", each["StepId"], each["Status"], each.get("Reason", ""))
+            log.error("Step %s, its cancellation: %s %s", each["StepId"], each["Status"], each.get("Reason", ""))
         # EMR ends the step's client; what that has submitted is YARN's.
         log.error(
-            "Cluster %s is kept. What YARN runs of the job ends with: yarn application -kill, on its master.", cluster
+            "Cluster %s is kept. What YARN runs of the job goes on until it is ended on the master: "
+            "yarn application -list, yarn application -kill ID",
+            cluster,
         )
 
     def failure_report(self, error: StepFailedException) -> tuple[str, int | None]:
@@ -261,7 +300,7 @@ class EmrExtras(MrjobExtras):
         try:
             names = self._names_below(folder)
             if any(names):
-                self.mark_failed(text)
+                self._keep(text)
             elif names:  # the marker of an empty folder, which would be in the way of the next run
                 self._runner.fs.rm(f"{folder}/")
         except (ClientError, BotoCoreError) as error:
@@ -295,6 +334,11 @@ class EmrExtras(MrjobExtras):
 
     def mark_failed(self, text: str) -> None:
         """Writes ``_FAILED``, and keeps the logs; the reason counts for more than a mark that cannot be written."""
+        with suppress(ClientError, BotoCoreError):
+            log.error("The logs stay in %s", self._runner._s3_log_dir())
+        self._keep(text)
+
+    def _keep(self, text: str) -> None:
         # mrjob takes a job whose steps have run for one that succeeded, and would remove them.
         self._runner._opts["cleanup"] = ["TMP"]
         if self._wanted_output is None:

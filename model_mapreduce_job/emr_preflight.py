@@ -1,9 +1,9 @@
 """``make emr-preflight``: asks AWS whether a job could run on EMR. It makes nothing there, and costs nothing.
 
 ``python -m model_mapreduce_job.emr_preflight [--conf-path mrjob.conf] [--region R] [s3://BUCKET/FOLDER ...]`` takes the
-section ``emr`` of the configuration and checks, in the order in which a job would meet them: credentials, region,
-release label, roles, buckets, and the files that the bootstrap ships. Each check is a line; the exit code is 1 when one
-has failed.
+section ``emr`` of the configuration and checks, in the order in which a job would meet them: names of options,
+credentials, region, release label, roles, buckets, and the files that the bootstrap ships. Each check is a line; the
+exit code is 1 when one has failed, 2 when there is no configuration.
 """
 
 import argparse
@@ -19,12 +19,13 @@ import_mrjob()
 import boto3  # noqa: E402
 from boto3.exceptions import Boto3Error  # noqa: E402
 from botocore.exceptions import BotoCoreError, ClientError  # noqa: E402
-from mrjob.conf import load_opts_from_mrjob_confs  # noqa: E402
+from mrjob.conf import combine_opts, load_opts_from_mrjob_confs  # noqa: E402
+from mrjob.emr import EMRJobRunner  # noqa: E402
+from mrjob.options import _combiners  # noqa: E402
 from mrjob.parse import parse_s3_uri  # noqa: E402
-from mrjob.setup import parse_setup_cmd  # noqa: E402
 
-from model_mapreduce_job.aws_errors import explained, region_of  # noqa: E402
-from model_mapreduce_job.command_line import CommandLineError  # noqa: E402
+from model_mapreduce_job.aws_errors import check_region, explained, region_of  # noqa: E402
+from model_mapreduce_job.command_line import CommandLineError, check_configuration  # noqa: E402
 from model_mapreduce_job.shipping import bootstrap_files  # noqa: E402
 
 __all__ = ["main"]
@@ -48,6 +49,7 @@ class Preflight:
 
     def checks(self) -> Iterator[tuple[str, Callable[[], str]]]:
         """Each check with its name, those that others need first."""
+        yield "configuration", self._known_options
         yield "credentials", self._credentials
         yield "region", self._known_region
         yield "release label", self._release_label
@@ -67,14 +69,18 @@ class Preflight:
             endpoint = f"https://{endpoint}"
         return boto3.client(service, region_name=self._region, endpoint_url=endpoint)  # type: ignore[call-overload]
 
+    def _known_options(self) -> str:
+        unknown = sorted(self._options.keys() - EMRJobRunner.OPT_NAMES)
+        if unknown:
+            raise NotReadyError(f"mrjob knows no option {', '.join(unknown)}, and leaves it out.")
+        return f"{len(self._options)} options"
+
     def _credentials(self) -> str:
         caller = self._client("sts").get_caller_identity()
         return f"{caller['Arn']}"
 
     def _known_region(self) -> str:
-        known = boto3.session.Session().get_available_regions("emr")
-        if self._region not in known:
-            raise NotReadyError(f"EMR has no region {self._region!r}. Known regions: {', '.join(known)}.")
+        check_region(self._region)
         return self._region
 
     def _release_label(self) -> str:
@@ -136,8 +142,7 @@ class Preflight:
         return f"bucket {bucket} in {region}"
 
     def _bootstrap_files(self) -> str:
-        commands = [parse_setup_cmd(line) for line in self._options.get("bootstrap") or ()]
-        return ", ".join(bootstrap_files(commands)) or "none"
+        return ", ".join(bootstrap_files(self._options)) or "none"
 
 
 def _version(label: str) -> tuple[int, ...]:
@@ -150,18 +155,28 @@ def _missing(error: ClientError, told: str) -> Exception:
     return NotReadyError(told) if code in ("404", "NoSuchEntity", "NoSuchBucket") else error
 
 
+def _options(conf_paths: list[str]) -> dict[str, Any]:
+    """The options as mrjob's runner combines them: of lists it takes those of all files."""
+    check_configuration("emr", conf_paths)
+    given = [options for _, options in load_opts_from_mrjob_confs("emr", conf_paths)]
+    options: dict[str, Any] = combine_opts(_combiners(EMRJobRunner.OPT_NAMES), *given)
+    return options
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs the checks and prints a line for each; returns the exit code."""
     parser = argparse.ArgumentParser(prog="emr_preflight", description="Asks AWS whether a job could run on EMR.")
     parser.add_argument(
-        "--conf-path", action="append", help="mrjob's configuration; may be repeated, the last one wins"
+        "--conf-path", action="append", help="mrjob's configuration; may be repeated, the last one wins; lists add up"
     )
     parser.add_argument("--region", help="instead of the configuration's")
     parser.add_argument("paths", nargs="*", metavar="s3://BUCKET/FOLDER", help="input and output of the job")
     args = parser.parse_args(arguments)
-    options: dict[str, Any] = {}
-    for _, each in load_opts_from_mrjob_confs("emr", args.conf_path or ["mrjob.conf"]):
-        options.update({name: value for name, value in each.items() if value is not None})
+    try:
+        options = _options(args.conf_path or ["mrjob.conf"])
+    except CommandLineError as error:
+        print(error, file=sys.stderr)
+        return 2
     if args.region:
         options["region"] = args.region
     failed = 0
@@ -172,8 +187,8 @@ def main(arguments: list[str] | None = None) -> int:
             state, told = "FAILED", explained(error)
         failed += state == "FAILED"
         print(f"{state:<7} {name}: {told}")
-        if failed and name == "credentials":
-            print("        The rest cannot be asked without them.")
+        if state == "FAILED" and name in ("credentials", "region"):
+            print("        The rest cannot be asked without.")
             break
     return 1 if failed else 0
 

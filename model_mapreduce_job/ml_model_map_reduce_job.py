@@ -129,6 +129,7 @@ class MLModelMapReduceJob(MRJob):  # type: ignore[misc]  # mrjob has no types
 
     def make_runner(self) -> Any:
         """The runner that the command line asks for, ready to run this job."""
+        command_line.check_configuration(self.options.runner, self.options.conf_paths)
         runner = super().make_runner()
         if self._runs_here():
             runner.prepare(self, settings)

@@ -8,16 +8,19 @@ import re
 from pathlib import Path
 from typing import Any
 
-from mrjob.parse import is_uri
+from mrjob.parse import is_s3_uri, is_uri, parse_s3_uri
+from mrjob.setup import parse_setup_cmd
 
 from model_mapreduce_job.command_line import CommandLineError
 from model_mapreduce_job.local_input import single_files
+from model_mapreduce_job.node_wheels import NAME, check_wheels
 from model_scoring.settings import Settings
 
 __all__ = ["ENVIRONMENTS", "bootstrap_files", "check_environment", "environment_archive", "for_emr", "shipped_options"]
 
 # The folder on the cluster, among mrjob's temporary ones, that holds a user's published environments.
 ENVIRONMENTS = "environments"
+INSTANCE_TYPES = ("instance_type", "master_instance_type", "core_instance_type", "task_instance_type")
 _NAME = re.compile(r"environment(-[0-9a-f]+)?\.tar\.gz$")
 
 
@@ -58,6 +61,9 @@ def for_emr(kwargs: dict[str, Any]) -> dict[str, Any]:
     It uploads single files only. Python looks beside the script for imports, in a cache where the script is alone. And
     to find the log of a failed task it reads the job's history, as JSON only, which is not Hadoop's default any more.
     """
+    output = kwargs.get("output_dir")
+    if output and not (is_s3_uri(output) and parse_s3_uri(output)[1].strip("/")):
+        raise CommandLineError(f"--output-dir {output}: EMR writes into a folder in S3: s3://BUCKET/FOLDER")
     history = {"mapreduce.jobhistory.jhist.format": "json"}
     return {
         **kwargs,
@@ -67,16 +73,20 @@ def for_emr(kwargs: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def bootstrap_files(commands: list[list[Any]]) -> list[str]:
-    """What the bootstrap takes from this machine, by its commands as mrjob has parsed them.
+def bootstrap_files(options: dict[str, Any]) -> list[str]:
+    """What the bootstrap of EMR's nodes takes from this machine, by the runner's options.
 
-    Raises ``CommandLineError`` where one of them has not been built.
+    Raises ``CommandLineError`` where one of them has not been built, or not for these nodes.
     """
+    commands = [parse_setup_cmd(line) for line in options.get("bootstrap") or ()]
+    instance_types = [options[name] for name in INSTANCE_TYPES if options.get(name)]
     named = sorted({token["path"] for command in commands for token in command if isinstance(token, dict)})
     local = [path for path in named if not is_uri(path)]
     for path in local:
         if not Path(path).exists():
             raise CommandLineError(f"{path}, which the bootstrap installs from, does not exist. Build it: make dist")
+        if Path(path).name == NAME:
+            check_wheels(Path(path), instance_types)
     return local
 
 

@@ -168,9 +168,15 @@ def test_a_bootstrap_that_fails(aws: Aws, bucket: str) -> None:
     assert keys(aws, bucket, "not_made/") == set()
 
 
-def test_ctrl_c_ends_the_cluster(aws: Aws) -> None:
+def test_a_cluster_that_aws_rejects(aws: Aws) -> None:
+    _, told = run(aws, "--iam-service-role", "NobodysRole", LOCAL_INPUT, code=1)
+    assert re.search(r"Cluster j-\w+.*: (its state is )?TERMINATED_WITH_ERRORS, .*NobodysRole is invalid", told)
+
+
+@pytest.mark.parametrize("pool", [(), ("--pool-clusters",)])
+def test_ctrl_c_ends_the_cluster(aws: Aws, pool: tuple[str, ...]) -> None:
     before = clusters(aws)
-    job = start(aws, "--bootstrap", "sleep 300", LOCAL_INPUT)
+    job = start(aws, *pool, "--bootstrap", "sleep 300", LOCAL_INPUT)
     end = time.monotonic() + 60
     while not (made := [each for each in clusters(aws) if each not in before]):
         assert time.monotonic() < end
@@ -182,7 +188,42 @@ def test_ctrl_c_ends_the_cluster(aws: Aws) -> None:
     told = ran.stderr.decode()
     assert ran.returncode == 130, told
     assert re.search(rf"Cluster {made[0]} is ended: its state is TERMINAT\w+", told)
+    assert re.search(rf"Its logs stay in s3://mrjob-\w+/tmp/logs/{made[0]}/", told)
     assert aws.wait_for(made[0], *ENDED)
+
+
+def test_a_cluster_made_by_hand_is_joined_by_jobs_of_its_pool_and_outlives_them(aws: Aws) -> None:
+    pool = ("--pool-clusters", "--num-core-instances", "0")
+    made = subprocess.run(
+        [
+            *(sys.executable, "-m", "mrjob.cmd", "create-cluster", *pool),
+            *("--conf-path", "mrjob.conf", "--conf-path", str(aws.conf(ssh=True))),
+        ],
+        cwd=ROOT,
+        env=aws.environment(),
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    cluster = made.stdout.decode().strip()
+    try:
+        aws.wait_for(cluster, "WAITING")
+        job = start(aws, *pool, LOCAL_INPUT, ssh=True)
+        aws.wait_for(cluster, "RUNNING")
+        job.send_signal(signal.SIGINT)
+        ran = finish(job, 60)
+        told = ran.stderr.decode()
+        assert ran.returncode == 130, told
+        assert f"Adding our job to existing cluster {cluster}" in told
+        assert re.search(r"Step s-\w+, its cancellation: SUBMITTED", told)
+        assert f"Cluster {cluster} is kept." in told
+        assert "yarn application -list, yarn application -kill ID" in told
+        assert aws.state(cluster) in ("WAITING", "RUNNING")
+    finally:
+        aws.emr.terminate_job_flows(JobFlowIds=[cluster])
+    aws.wait_for(cluster, *ENDED)
+    _, told = run(aws, "--cluster-id", cluster, LOCAL_INPUT, code=2)
+    assert f"the cluster {cluster} is TERMINATED" in told
 
 
 # --- a cluster that is kept
@@ -227,8 +268,13 @@ def on(kept: str) -> tuple[str, ...]:
 
 def test_a_kept_cluster_needs_nothing_but_the_archive(aws: Aws, bucket: str, kept: str) -> None:
     before = clusters(aws)
+    unbuilt = ("--bootstrap", "install dist/none.tar#none/")
     _, told = run(
-        aws, *on(kept), *("data/dirty.ldjson", "--output-dir", f"s3://{bucket}/dirty", "--preflight", "0"), ssh=True
+        aws,
+        *on(kept),
+        *unbuilt,
+        *("data/dirty.ldjson", "--output-dir", f"s3://{bucket}/dirty", "--preflight", "0"),
+        ssh=True,
     )
     assert output(aws, bucket, "dirty/") == lines_of((GOLDEN / "dirty.pairs").read_bytes())
     assert "_SUCCESS" in keys(aws, bucket, "dirty/")
@@ -301,8 +347,9 @@ def test_what_is_refused_before_a_cluster_is_made(aws: Aws, bucket: str) -> None
             2,
             f"taken exists: 1 part files and no _SUCCESS.*aws s3 rm --recursive s3://{bucket}/taken",
         ),
-        ((LOCAL_INPUT, "--output-dir", "/tmp/scored"), 2, r"s3://BUCKET/FOLDER"),  # noqa: S108
         ((LOCAL_INPUT, "--output-dir", "s3://nobody-has-made-it/x"), 2, "no bucket nobody-has-made-it.*aws s3 mb"),
+        (("s3://nobody-has-made-it/x",), 2, "input s3://nobody-has-made-it/x: there is no bucket nobody-has-made-it"),
+        (("--cluster-id", "j-NOBODYS", LOCAL_INPUT), 2, f"there is no cluster j-NOBODYS in {REGION}"),
         ((f"s3://{bucket}/nothing",), 2, f"input s3://{bucket}/nothing"),
         ((f"s3://{elsewhere}/input",), 2, rf"is in eu-west-1 and the cluster would be in {REGION}.*--region eu-west-1"),
         (("data/not_there.ldjson",), 2, "data/not_there.ldjson does not exist"),
@@ -321,11 +368,9 @@ def test_no_credentials(aws: Aws) -> None:
 
 
 @pytest.mark.usefixtures("unmade")
-def test_wheels_that_are_not_there(aws: Aws, tmp_path: Path) -> None:
-    conf = tmp_path / "mrjob.conf"
-    conf.write_text((ROOT / "mrjob.conf").read_text().replace("dist/nodes", "dist/none"))
-    _, told = run(aws, "--conf-path", conf, LOCAL_INPUT, code=2)
-    assert re.search(r"dist/none.*build it: make dist", told)
+def test_wheels_that_are_not_there(aws: Aws) -> None:
+    _, told = run(aws, "--bootstrap", "install dist/none.tar#none/", LOCAL_INPUT, code=2)
+    assert re.search(r"dist/none\.tar, .*Build it: make dist", told)
 
 
 # --- make emr-preflight
@@ -352,7 +397,15 @@ def test_preflight_of_an_account_that_is_ready(aws: Aws, bucket: str) -> None:
     code, told = preflight(aws, f"s3://{bucket}/input/")
     assert "FAILED" not in told, told
     assert code == 0
-    for name in ("credentials", "region", "release label", "service role", "instance profile", "bootstrap files"):
+    for name in (
+        "configuration",
+        "credentials",
+        "region",
+        "release label",
+        "service role",
+        "instance profile",
+        "bootstrap files",
+    ):
         assert re.search(rf"^ok +{name}: \S", told, re.MULTILINE), told
     assert f"bucket {bucket} in {REGION}" in told
 
@@ -365,11 +418,13 @@ def test_preflight_names_what_is_missing(aws: Aws, tmp_path: Path) -> None:
         "iam_service_role": "NobodysRole",
         "iam_instance_profile": "NobodysProfile",
         "bootstrap": ["install dist/none/#wheels/"],
+        "num_core_instance": 2,
     }
     conf.write_text(json.dumps({"runners": {"emr": options}}))
     code, told = preflight(aws, "--conf-path", conf, "s3://nobody-has-made-it/")
     assert code == 1
     for message in (
+        "configuration: mrjob knows no option num_core_instance",
         r"release label: there is no emr-7\.999\.0 in \S+; the newest is emr-7\.\d+\.\d",
         "service role: there is no role NobodysRole. Create both roles: aws emr create-default-roles",
         "instance profile: there is no instance profile NobodysProfile",
@@ -381,4 +436,7 @@ def test_preflight_names_what_is_missing(aws: Aws, tmp_path: Path) -> None:
     code, told = preflight(aws, environment=nobody)
     assert code == 1
     assert "there are no AWS credentials" in told
-    assert preflight(aws, "--region", "nowhere-1")[0] == 1
+    code, told = preflight(aws, "--region", "us-wets-2")
+    assert code == 1
+    assert told.endswith("The rest cannot be asked without.\n")
+    assert "release label" not in told

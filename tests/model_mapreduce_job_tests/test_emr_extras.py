@@ -9,11 +9,13 @@ import sys
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ReadTimeoutError
 
-from model_mapreduce_job.aws_errors import AwsError, explained, region_of, told_with_remedy
+from model_mapreduce_job.aws_errors import AwsError, check_region, explained, region_of, told_with_remedy
 from model_mapreduce_job.command_line import CommandLineError, undisturbed
 from model_mapreduce_job.emr_extras import _as_regex, _Body
+from model_mapreduce_job.ml_model_map_reduce_job import MLModelMapReduceJob
 from model_mapreduce_job.output_folder import check_output_name
 from model_scoring.formats.lines import decompressed
+from tests.model_mapreduce_job_tests.jobs import IRIS
 
 
 @pytest.mark.parametrize(
@@ -49,6 +51,22 @@ def test_what_aws_refuses_is_told_with_what_helps() -> None:
 def test_regions_that_s3_spells_in_its_own_way() -> None:
     spelled = {None: "us-east-1", "EU": "eu-west-1", "eu-central-1": "eu-central-1"}
     assert {name: region_of({"LocationConstraint": name}) for name in spelled} == spelled
+
+
+def test_a_region_without_emr_is_refused_and_a_near_one_named() -> None:
+    for name in ("us-west-2", "eu-central-1", "cn-north-1", "us-gov-west-1"):
+        check_region(name)
+    with pytest.raises(CommandLineError, match=r"EMR has no region 'us-wets-2'\. Known regions: us-west-2"):
+        check_region("us-wets-2")
+    with pytest.raises(CommandLineError, match=r"Known regions: .*eu-west-1.*us-east-1"):
+        check_region("Frankfurt")
+
+
+@pytest.mark.parametrize("name", ["/home/scored", "s3://bucket", "s3://bucket/", "scored", "hdfs:///scored"])
+def test_output_that_is_in_no_folder_of_s3_is_refused(name: str) -> None:
+    job = MLModelMapReduceJob(["-r", "emr", "--no-conf", *IRIS, "--output-dir", name])
+    with pytest.raises(CommandLineError, match=rf"--output-dir {name}: EMR writes into a folder in S3"):
+        job.make_runner()
 
 
 def test_a_connection_that_breaks_is_no_damaged_file() -> None:

@@ -190,6 +190,25 @@ def test_what_the_command_line_cannot_mean_is_refused(arguments: tuple[str, ...]
 # --- output_format
 
 
+@pytest.mark.parametrize("runner", ["inline", "local", "hadoop", "emr"])
+def test_a_configuration_that_is_none_is_refused(runner: str, tmp_path: Path) -> None:
+    def make_runner(path: Path) -> None:
+        MLModelMapReduceJob([*IRIS, "-r", runner, "--conf-path", str(path), str(DATA / "input.ldjson")]).make_runner()
+
+    with pytest.raises(CommandLineError, match=r"--conf-path .*: No such file or directory"):
+        make_runner(tmp_path / "none.conf")
+    with pytest.raises(CommandLineError, match=r"--conf-path .* cannot be read: .*: Is a directory"):
+        make_runner(tmp_path)
+    conf = tmp_path / "broken.conf"
+    for text in ("runners: {emr: [", "a list, no options", f"runners: {{{runner}: [cleanup, ALL]}}"):
+        conf.write_text(text)
+        with pytest.raises(CommandLineError, match=r"--conf-path .*broken\.conf is no configuration"):
+            make_runner(conf)
+    conf.write_text("include: gone.conf")
+    with pytest.raises(CommandLineError, match=r"gone\.conf: No such file or directory"):
+        make_runner(conf)
+
+
 def test_ldjson_has_stable_types_and_details_by_default() -> None:
     ran = run_here(*IRIS, "--output_format", "ldjson", stdin=b"\n".join([GOOD, BAD, b"x", b"\xff"]))
     lines = [json.loads(line) for line in ran.lines]
