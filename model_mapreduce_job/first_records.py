@@ -40,7 +40,7 @@ def settle_layout(job: Any, model: MLModel, extras: RunnerExtras) -> Layout:
         return layout
     names: list[str] = []
     if job.options.partition_fields:
-        names = list(dict.fromkeys(name for path, _ in extras.first_files() for name in partition_fields(path)))
+        names = list(dict.fromkeys(name for path in extras.input_names() for name in partition_fields(path)))
     layout = find_layout(model, job.options, _first_lines(extras), names)
     extras.tell_tasks(["--layout", layout.as_text()])
     job.options.layout = layout.as_text()

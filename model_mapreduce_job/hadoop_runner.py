@@ -205,6 +205,11 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
         """Adds to the arguments of all tasks."""
         self._extra_args += arguments
 
+    def input_names(self) -> Iterator[str]:
+        """The names of all files of the input."""
+        yield from self._local_files()
+        yield from self._remote_files()
+
     def first_files(self, *, all_of_them: bool = False) -> Iterator[tuple[str, Iterator[bytes]]]:
         """The files of the input, those of this machine first, each with its bytes, decompressed; in HDFS a few."""
         for path in self._local_files():
@@ -220,7 +225,9 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
     def _remote_files(self) -> Iterator[str]:
         # Hadoop leaves out names below the folder that was named, not those above it.
         above = max((named.rstrip("/").count("/") for named in self._input_paths if is_uri(named)), default=0)
-        return (path for path, size in self._listed.items() if size and self._is_input(path, above))
+        # An empty file has no lines; one of a format that is read whole is damaged, and a task says so.
+        whole = self._uses_input_manifest()
+        return (path for path, size in self._listed.items() if (size or whole) and self._is_input(path, above))
 
     def _is_input(self, path: str, above: int) -> bool:
         return not left_out(path.split("/")[above:]) and path != self._published()

@@ -6,6 +6,7 @@ looks whether it is the one that the launcher has read.
 """
 
 import base64
+import zlib
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from model_scoring.formats.batches import FileReader, LineReader, OutcomeWriter
 from model_scoring.formats.csv import CsvLines, HeaderError, TsvLines, parse_row
 from model_scoring.formats.ldjson import LdjsonLines
 from model_scoring.formats.registry import INPUT_FORMATS, file_reader, line_reader
-from model_scoring.record_schema import json_schema, properties, takes_other_fields
+from model_scoring.record_schema import json_schema, properties, reads_by_name, takes_other_fields
 
 __all__ = [
     "Layout",
@@ -35,6 +36,10 @@ __all__ = [
     "without_headers",
 ]
 
+# Linux takes 128 KiB for one argument, and Hadoop makes one of a task's whole command.
+LONGEST_ARGUMENT = 100_000
+# A line that names columns ends within so many bytes.
+LONGEST_HEADER = 16 << 20
 # The columns' names in an output line that are ours.
 ERROR, PREDICTION = "error", "prediction"
 _WRITERS = {"csv": CsvLines, "tsv": TsvLines}
@@ -62,12 +67,22 @@ class Layout:
 
     def as_text(self) -> str:
         """The layout as an option's value, of characters that no shell and no runner takes for something else."""
-        return base64.urlsafe_b64encode(msgspec.json.encode(self)).decode().rstrip("=")
+        text = base64.urlsafe_b64encode(zlib.compress(msgspec.json.encode(self))).decode().rstrip("=")
+        if len(text) > LONGEST_ARGUMENT:
+            raise LayoutError(
+                f"{len(self.columns or self.record):,} columns are more than a command line can name to tasks. Bring "
+                "the input into LDJSON or Parquet, or leave columns out."
+            )
+        return text
 
     @classmethod
     def from_text(cls, text: str) -> "Layout":
         """What ``as_text`` has written."""
-        return msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=cls)
+        try:
+            packed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+            return msgspec.json.decode(zlib.decompress(packed), type=cls)
+        except (ValueError, zlib.error) as error:
+            raise LayoutError(f"--layout is the launcher's own option, and {text[:50]!r} is not its value") from error
 
 
 def find_layout(
@@ -120,6 +135,8 @@ def _input_columns(
 def header_columns(line: bytes, input_format: str, path: str) -> tuple[str, ...]:
     """The columns that the first line of a file names; raises ``InputError``."""
     try:
+        if len(line) > LONGEST_HEADER:
+            raise HeaderError(f"it has more than {LONGEST_HEADER >> 20} MiB")
         return tuple(parse_row(line, INPUT_FORMATS[input_format].separator))
     except HeaderError as error:
         raise LayoutError(
@@ -153,14 +170,16 @@ def _described(model: MLModel, side: Any) -> dict[str, Any] | None:
 
 def first_line(blocks: Iterable[bytes]) -> bytes | None:
     """The first line of a file's bytes, None of an empty file."""
-    found = b""
+    found: list[bytes] = []
+    held = 0
     for block in blocks:
-        found += block
-        if b"\n" in block:
+        found.append(block)
+        held += len(block)
+        if b"\n" in block or held > LONGEST_HEADER:
             break
     if hasattr(blocks, "close"):
         blocks.close()  # or a command would go on reading the file
-    return found.partition(b"\n")[0] if found else None
+    return b"".join(found).partition(b"\n")[0] if found else None
 
 
 # --- what reads and writes, in every process of a job
@@ -206,7 +225,9 @@ def _wanted_fields(model: MLModel, options: Namespace, layout: Layout | None) ->
     else:
         return None
     fields = list(properties(described))
-    return [*fields, *written] if fields and not takes_other_fields(described) else None
+    if not fields or takes_other_fields(described) or not reads_by_name(model.input_schema):
+        return None
+    return [*fields, *written]
 
 
 def outcome_writer(model: MLModel, options: Namespace, layout: Layout | None) -> OutcomeWriter | None:
@@ -235,7 +256,11 @@ def without_headers(
     """
     for batch in batches:
         lines = batch.lines
-        if batch.first and layout.header_of is not None:
+        if layout.header_of is None:
+            raise LayoutError(
+                f"{batch.source}: the launcher has found no line that names columns. Name them: --columns"
+            )
+        if batch.first:
             found = header_columns(lines[0], options.input_format, batch.source)
             if found != layout.columns:
                 raise differing(batch.source, found, layout.header_of, layout.columns)

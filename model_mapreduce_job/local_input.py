@@ -32,7 +32,7 @@ SPECIAL = re.compile(r"[\[\]{}*?\\#,: '\"$&;|<>()`!^\n\t]")
 
 
 # And these the shell of a task that is given the name of a file.
-ODD = re.compile(r"[^\w./=:+,@%~-]")
+ODD = re.compile(r"[^\w./=:+,@%~-]", re.ASCII)
 
 
 def matching_paths(path: str) -> list[str]:
@@ -75,6 +75,10 @@ def check_whole_file(path: str, *, fetched: bool) -> None:
         raise CommandLineError(f"input {path}: such a file compresses its own blocks and is not read compressed.")
     if fetched and (found := ODD.search(path)):
         raise CommandLineError(f"input {path}: the shell that fetches it would misread {found[0]!r}. Rename it.")
+    if fetched and "X" in path.rpartition("/")[2].partition(".")[2]:
+        raise CommandLineError(
+            f"input {path}: mktemp, by which it is fetched, takes X behind a dot for its own. Rename it."
+        )
 
 
 def safe_names(names: dict[str, str]) -> None:

@@ -38,6 +38,10 @@ class RunnerExtras(Protocol):
         """
         ...
 
+    def input_names(self) -> Iterator[str]:
+        """The names of all files of the input."""
+        ...
+
     def tell_tasks(self, arguments: list[str]) -> None:
         """Adds to the arguments of all tasks."""
 
@@ -73,6 +77,10 @@ class MrjobExtras:
     def check_paths(self) -> None:
         """Raises ``OSError`` where input is missing; the runner looks for old output itself."""
         self._runner._check_input_paths()
+
+    def input_names(self) -> Iterator[str]:
+        """The names of all files of the input."""
+        return (path for path, _ in self.first_files(all_of_them=True))
 
     def tell_tasks(self, arguments: list[str]) -> None:
         """Adds to the arguments of all tasks."""

@@ -73,6 +73,10 @@ class LocalInputRunner(SimMRJobRunner):  # type: ignore[misc]  # mrjob has no ty
         """The files of the input, in order: folders are walked by name, names that start with _ or . left out."""
         return [file for path in self._get_input_paths() for file in files_below(path)]
 
+    def input_names(self) -> Iterator[str]:
+        """The names of all files of the input."""
+        return iter(self.input_files())
+
     def tell_tasks(self, arguments: list[str]) -> None:
         """Adds to the arguments of all tasks."""
         self._extra_args += arguments

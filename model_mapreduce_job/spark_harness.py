@@ -60,7 +60,7 @@ def scored_lines(job: Any, rows: Iterable[Row], step_num: int) -> Iterator[bytes
 
 def _batches(rows: Iterable[Row], batch_size: int) -> Iterator[Lines]:
     for (uri, start), lines in groupby(rows, itemgetter(0, 1)):
-        source = re.sub("^/+", "/", unquote(uri).removeprefix("file:")) if uri.startswith("file:") else uri
+        source = re.sub("^file:/+", "/", unquote(uri))
         os.environ["mapreduce_map_input_file"] = source  # noqa: SIM112  # what a mapper may ask for
         first = start == 0
         for batch in _of_size((bytes(line) for _, _, line in lines), batch_size):

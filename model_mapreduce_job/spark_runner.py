@@ -83,6 +83,11 @@ class SparkRunner(SparkMRJobRunner):  # type: ignore[misc]  # mrjob has no types
                     )
             else:
                 check_local_input(path)
+                for file in files_below(path):
+                    if "," in file:
+                        raise CommandLineError(
+                            f"input {file}: mrjob's harness takes a comma for the end of a path. Rename it."
+                        )
         self._opts["check_input_paths"] = False
         for path in self._files():
             if path.lower().endswith(".zst"):
@@ -124,6 +129,10 @@ class SparkRunner(SparkMRJobRunner):  # type: ignore[misc]  # mrjob has no types
             if elsewhere > FIRST_FILES and not all_of_them:
                 return
             yield path, filter(None, self.fs.cat(path))
+
+    def input_names(self) -> Iterator[str]:
+        """The names of all files of the input."""
+        return self._files()
 
     def tell_tasks(self, arguments: list[str]) -> None:
         """Adds to the arguments of all tasks."""

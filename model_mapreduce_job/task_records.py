@@ -55,7 +55,8 @@ class TaskRecords:
         """The same of ``Lines``, or of the paths and names of files where the format's files are read whole."""
         if self._files is not None:
             batches = self._whole_files(given)
-        elif self._layout is not None and self._layout.header_of is not None:
+        elif INPUT_FORMATS[self._options.input_format].has_columns and self._options.columns is None:
+            assert self._layout is not None
             batches = without_headers(given, self._options, self._layout, self._counters.add_headers)
         else:
             batches = ((each.source, each.lines) for each in given)

@@ -11,10 +11,12 @@ from typing import Annotated, Any, Literal, Union
 
 from model_scoring.outcome import Failure, shorten
 
-__all__ = ["RecordSchema", "json_schema", "properties", "resolve", "takes_other_fields"]
+__all__ = ["RecordSchema", "json_schema", "properties", "reads_by_name", "resolve", "takes_other_fields"]
 
 # Errors of one record that its message quotes; a record of 200 wrong fields needs no 200 sentences.
 QUOTED_ERRORS = 5
+# References to references that are followed.
+REFERENCES = 20
 
 Validated = tuple[list[Any], dict[int, Failure]]
 
@@ -187,6 +189,18 @@ def properties(described: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
     return {name: resolve(value, described) for name, value in found.items() if isinstance(value, dict)}
 
 
+def reads_by_name(schema: Any) -> bool:
+    """Whether a schema reads the fields that its JSON Schema names and no others: not through aliases, and not by a
+    function that sees the record before."""
+    if is_schema_package(schema):
+        return True
+    from pydantic import TypeAdapter
+
+    # Pydantic's own description of what it does.
+    text = repr(TypeAdapter(schema).core_schema)
+    return not any(sign in text for sign in ("validation_alias", "function-before", "function-wrap", "function-plain"))
+
+
 def takes_other_fields(described: dict[str, Any] | None) -> bool:
     """Whether fields that a JSON Schema of an object does not name mean anything to it."""
     return described is None or "additionalProperties" in resolve(described, described)
@@ -194,10 +208,12 @@ def takes_other_fields(described: dict[str, Any] | None) -> bool:
 
 def resolve(node: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
     """``node``, or what its ``$ref`` into ``root`` stands for."""
-    reference = node.get("$ref")
-    if not isinstance(reference, str) or not reference.startswith("#/"):
-        return node
-    target: Any = root
-    for part in reference[2:].split("/"):
-        target = target.get(part.replace("~1", "/").replace("~0", "~"), {}) if isinstance(target, dict) else {}
-    return target if isinstance(target, dict) else {}
+    for _ in range(REFERENCES):
+        reference = node.get("$ref")
+        if not isinstance(reference, str) or not reference.startswith("#/"):
+            break
+        target: Any = root
+        for part in reference[2:].split("/"):
+            target = target.get(part.replace("~1", "/").replace("~0", "~"), {}) if isinstance(target, dict) else {}
+        node = target if isinstance(target, dict) else {}
+    return node

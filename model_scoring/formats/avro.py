@@ -53,7 +53,11 @@ class AvroReader:
                 raise InputError(f"{source}: its Avro schema is not that of a record: {str(schema)[:100]}")
             _check_end(file, blocks._header["sync"], source)
             for block in blocks:
+                if block.num_records < 0:
+                    raise ValueError("a block has a negative number of records")
                 yield from block
+                if block.bytes_.read(1):
+                    raise ValueError("a block holds more than its records")
         except (InputError, GeneratorExit):
             raise
         except MemoryError as error:  # a length that damage has made

@@ -13,6 +13,7 @@ What may be changed here: how fast. Whatever is doubtful about a row sends it th
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import repeat
 from typing import Any
@@ -23,7 +24,8 @@ from msgspec.structs import astuple
 from model_scoring.formats.batches import BYTE_ORDER_MARK, ReadBatch, failure_line
 from model_scoring.formats.cells import NON_FINITE, Cell, CellError, cell_kinds
 from model_scoring.formats.json_text import UNREADABLE, decode, encode, failure_key
-from model_scoring.outcome import Failure
+from model_scoring.outcome import Failure, shorten
+from model_scoring.record_schema import QUOTED_ERRORS
 
 __all__ = ["CsvLines", "CsvReader", "HeaderError", "TsvLines", "TsvReader", "parse_row"]
 
@@ -74,6 +76,8 @@ def parse_row(line: bytes, separator: bytes) -> list[str]:
     """
     rows = _Rows(separator)
     line = line.removeprefix(BYTE_ORDER_MARK).removesuffix(b"\r")
+    if b"\r" in line:
+        raise HeaderError("a CR stands in it, and lines end at LF here; convert the file")
     try:
         line.decode()
     except UnicodeDecodeError as error:
@@ -84,7 +88,7 @@ def parse_row(line: bytes, separator: bytes) -> list[str]:
     names = [cell.decode() for cell in cells]
     if not any(names):
         raise HeaderError("it is blank")
-    twice = {name for name in names if names.count(name) > 1}
+    twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise HeaderError(f"the name {min(twice)!a} stands in it twice")
     return names
@@ -119,7 +123,7 @@ class CsvReader:
         else:
             separator = self.separator
             rows = [line.split(separator) for line in bare]
-        if None in rows or set(map(len, rows)) != {len(self._names)}:
+        if None in rows or set(map(len, rows)) != {len(self._names)} or self._may_be_blank(bare):
             return ReadBatch.of_each(map(self.read_line, lines))
         texts, items, odd = self._convert(rows)
         if b'"' in joined:
@@ -128,6 +132,10 @@ class CsvReader:
         for place in odd:
             written[place] = None
         return ReadBatch(texts, items, 0, 0, written)
+
+    def _may_be_blank(self, lines: list[bytes]) -> bool:
+        """Whether a blank line passes for a row: only where a row is one cell."""
+        return len(self._names) == 1 and not all(line.strip(self._blanks) for line in lines)
 
     def read_line(self, line: bytes) -> tuple[bytes, dict[str, Any] | Failure | None, bool]:
         """The record's text, the record (a ``Failure`` for what is none, None for a blank line), and whether a byte
@@ -212,7 +220,10 @@ class CsvReader:
         record = decode(written) | non_finite
         if not faults:
             return written, record
-        message = "; ".join(f"{name}: {error}" for name, error in faults)
+        sentences = [f"{name}: {error}" for name, error in faults[:QUOTED_ERRORS]]
+        if len(faults) > QUOTED_ERRORS:
+            sentences.append(f"and {len(faults) - QUOTED_ERRORS} more")
+        message = shorten("; ".join(sentences))
         return written, Failure(record, "validate", faults[0][1].error_type, message, faults[0][0])
 
 

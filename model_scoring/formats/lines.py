@@ -57,7 +57,9 @@ def decompressed(stream: BufferedReader, path: str) -> Iterator[bytes]:
         blocks, damage = _streams(stream, bz2.BZ2Decompressor), (OSError,)
     else:
         zstd = _zstd(path)
-        blocks, damage = _streams(stream, zstd.ZstdDecompressor), (zstd.ZstdError,)
+        # Windows of any size, as `zstd --long=31` makes them: two gigabytes at most.
+        options = {zstd.DecompressionParameter.window_log_max: 31}
+        blocks, damage = _streams(stream, lambda: zstd.ZstdDecompressor(options=options)), (zstd.ZstdError,)
     try:
         yield from blocks
     except EOFError as error:

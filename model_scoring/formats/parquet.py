@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from model_scoring.errors import CorruptInputError, InputError
@@ -38,7 +39,12 @@ class ParquetReader:
         """
         try:
             with pq.ParquetFile(
-                path, buffer_size=BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True
+                path,
+                buffer_size=BUFFER_BYTES,
+                pre_buffer=False,
+                page_checksum_verification=True,
+                # Spark's own timestamps: in nanoseconds, pyarrow's default, the years end at 2262 and begin anew.
+                coerce_int96_timestamp_unit="us",
             ) as file:
                 names = file.schema_arrow.names
                 if len(set(names)) < len(names):
@@ -51,9 +57,9 @@ class ParquetReader:
                     yield _records(batch)
                 if missing:
                     raise ValueError(f"its footer tells of {missing} records that it does not hold")
+        except (MemoryError, FileNotFoundError, PermissionError):
+            raise
         except (pa.ArrowException, OSError, ValueError) as error:
-            if isinstance(error, FileNotFoundError | PermissionError):
-                raise
             raise CorruptInputError(source, f"it is not readable as Parquet: {describe(error)}") from error
 
 
@@ -68,20 +74,24 @@ def _records(batch: pa.RecordBatch) -> list[Any]:
     names = batch.schema.names
     if not names:
         return [{} for _ in range(batch.num_rows)]
-    batch = pa.RecordBatch.from_arrays([_with_python_type(column) for column in batch.columns], names)
     try:
+        cast = [_with_python_type(column) for column in batch.columns]
         # Asked for maps, pyarrow takes four times as long, whether there are any or not.
         flat = not any(map(pa.types.is_nested, batch.schema.types))
-        records: list[Any] = batch.to_pylist() if flat else batch.to_pylist(maps_as_pydicts="strict")
+        rows = pa.RecordBatch.from_arrays(cast, names)
+        records: list[Any] = rows.to_pylist() if flat else rows.to_pylist(maps_as_pydicts="strict")
     except (OverflowError, ValueError, KeyError):  # a date that Python does not have, two keys of one name, …
-        columns = [[_value(scalar) for scalar in column] for column in batch.columns]
+        columns = [[_value(column.slice(place, 1)) for place in range(batch.num_rows)] for column in batch.columns]
         records = [_checked(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
     return records
 
 
 def _with_python_type(column: Any) -> Any:
     kind = _python_type(column.type)
-    return column if kind.equals(column.type) else column.cast(kind, safe=False)
+    if kind.equals(column.type):
+        return column
+    # Digits are cut off; what does not fit raises and does not become another date.
+    return column.cast(options=pc.CastOptions(target_type=kind, allow_time_truncate=True))
 
 
 class _Unreadable(str):
@@ -90,11 +100,12 @@ class _Unreadable(str):
     __slots__ = ()
 
 
-def _value(scalar: Any) -> Any:
+def _value(cell: Any) -> Any:
+    """The one value of a column of one row."""
     try:
-        return scalar.as_py(maps_as_pydicts="strict")
+        return _with_python_type(cell)[0].as_py(maps_as_pydicts="strict")
     except (OverflowError, ValueError, KeyError) as error:
-        return _Unreadable(f"{scalar.type}: {describe(error)}")
+        return _Unreadable(f"{cell.type}: {describe(error)}")
 
 
 def _checked(record: dict[str, Any]) -> Any:
@@ -115,9 +126,19 @@ def _python_type(kind: Any) -> Any:
         return pa.time64("us")
     if types.is_duration(kind):
         return pa.duration("us")
+    return _with_python_types(kind) if types.is_nested(kind) else kind
+
+
+def _with_python_types(kind: Any) -> Any:
+    types = pa.types
     if types.is_struct(kind):
         return pa.struct([field.with_type(_python_type(field.type)) for field in kind])
-    if types.is_list(kind) or types.is_large_list(kind):
-        inner = kind.value_field.with_type(_python_type(kind.value_type))
-        return pa.list_(inner) if types.is_list(kind) else pa.large_list(inner)
+    if types.is_map(kind):
+        return pa.map_(kind.key_type, kind.item_field.with_type(_python_type(kind.item_type)))
+    makers = {types.is_list: pa.list_, types.is_large_list: pa.large_list}
+    for is_kind, make in makers.items():
+        if is_kind(kind):
+            return make(kind.value_field.with_type(_python_type(kind.value_type)))
+    if types.is_fixed_size_list(kind):
+        return pa.list_(kind.value_field.with_type(_python_type(kind.value_type)), kind.list_size)
     return kind

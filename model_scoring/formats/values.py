@@ -23,8 +23,8 @@ from typing import Any, cast
 import msgspec
 
 from model_scoring.formats.batches import ReadBatch
-from model_scoring.formats.json_text import encode, holds_nonfinite
-from model_scoring.outcome import Failure, describe
+from model_scoring.formats.json_text import TOO_DEEP, encode, holds_nonfinite, is_deep, may_be_deep
+from model_scoring.outcome import Failure, describe, shorten
 
 __all__ = ["read_values", "value_text"]
 
@@ -40,7 +40,8 @@ def read_values(values: list[Any]) -> ReadBatch:
         raise
     except Exception:  # a value that has no text: find out whose it is
         compact = []
-    if compact and set(map(type, values)) == {dict} and b"null" not in b"".join(compact):
+    usual = compact and set(map(type, values)) == {dict} and not may_be_deep(compact)
+    if usual and b"null" not in b"".join(compact):
         return ReadBatch(list(map(_spaced, compact)), values, 0, 0)
     return ReadBatch.of_each((*_read_value(value), False) for value in values)
 
@@ -53,8 +54,15 @@ def _read_value(value: Any) -> tuple[bytes, Any]:
     except MemoryError:
         raise
     except Exception as error:  # as above
-        shown = ascii(value).encode()
+        shown = _shown(value)
         return shown, Failure(shown, "read", "no_json", f"the record cannot be written as JSON: {describe(error)}")
+
+
+def _shown(value: Any) -> bytes:
+    try:
+        return shorten(ascii(value)).encode()
+    except Exception:  # nested deeper than the interpreter goes
+        return f"a {type(value).__name__} that cannot be shown".encode()
 
 
 def value_text(value: dict[str, Any]) -> bytes:
@@ -62,6 +70,8 @@ def value_text(value: dict[str, Any]) -> bytes:
     if type(value) is not dict:
         raise TypeError(f"{type(value).__name__} is no record")
     compact = _encode(value)
+    if may_be_deep([compact]) and is_deep(value):
+        raise ValueError(TOO_DEEP)
     if b"null" in compact and holds_nonfinite(value):
         return encode(_finite(value))
     return _spaced(compact)

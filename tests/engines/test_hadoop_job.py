@@ -200,7 +200,14 @@ def test_a_node_needs_nothing_but_the_archive(cluster: HadoopCluster) -> None:
         assert ran.returncode == 0, ran.stderr.decode()
         assert lines_of(ran.stdout) == lines_of((GOLDEN / "input.pairs").read_bytes())
         # Published once; and it holds what a format needs.
-        table = ("--conf-path", "mrjob.conf", *IRIS, "tests/foreign/spark_parquet", "--input_format", "parquet")
+        table = (
+            "--conf-path",
+            "mrjob.conf",
+            *IRIS,
+            "tests/model_mapreduce_job_tests/foreign/spark_parquet",
+            "--input_format",
+            "parquet",
+        )
         again = run_job(cluster, *table)
         assert again.returncode == 0, again.stderr.decode()
         assert again.stdout.count(b"species") == 14
