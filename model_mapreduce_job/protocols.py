@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from model_scoring.formats.batches import LineReader, OutcomeWriter
-from model_scoring.formats.json_text import Record, decode, encode, failure_key, record_key, with_text
+from model_scoring.formats.json_text import Record, decode, encode, failure_key, holds_nonfinite, record_key, with_text
 from model_scoring.formats.ldjson import LdjsonReader
+from model_scoring.formats.values import value_text
 from model_scoring.outcome import Failure, Prediction
 
 __all__ = [
@@ -104,8 +105,11 @@ def text_of(value: Any) -> bytes:
 
 def record_text(value: Any) -> bytes:
     """``value`` as JSON text on one line. A ``Record`` still equal to its text is that text."""
-    if type(value) is Record and decode(value.text) == value:
-        return record_key(value.text)
+    if type(value) is Record:
+        if decode(value.text) == value:
+            return record_key(value.text)
+        if holds_nonfinite(value):  # as it was read, from a format that has such numbers
+            return value_text(dict(value))
     return encode(value)
 
 

@@ -4,14 +4,17 @@ A record is what the file's schema, which must be that of a record, says; values
 ``values.py``. A file that is cut off, or has anything that cannot be decoded, raises ``CorruptInputError``.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import fastavro
+from fastavro.read import LOGICAL_READERS
 
 from model_scoring.errors import CorruptInputError, InputError
-from model_scoring.formats.values import read_values
+from model_scoring.formats.lines import BATCH_BYTES
+from model_scoring.formats.values import Unreadable, read_values, readable
 from model_scoring.outcome import describe
 
 __all__ = ["AvroReader"]
@@ -33,31 +36,33 @@ class AvroReader:
         """
         with Path(path).open("rb") as file:
             batch: list[Any] = []
-            for record in self._records(file, source):
-                batch.append(record)
-                if len(batch) == batch_size:
-                    yield batch
-                    batch = []
+            held = 0
+            for records, size in self._blocks(file, source):
+                for record in records:
+                    batch.append(record)
+                    held += size // len(records)
+                    if len(batch) == batch_size or held >= BATCH_BYTES:
+                        yield batch
+                        batch, held = [], 0
             if batch:
                 yield batch
 
     @staticmethod
-    def _records(file: BinaryIO, source: str) -> Iterator[Any]:
+    def _blocks(file: BinaryIO, source: str) -> Iterator[tuple[list[Any], int]]:
+        """The records of each block, and its bytes."""
         if file.read(len(MAGIC)) != MAGIC:
             raise CorruptInputError(source, "it is no Avro object container file")
         file.seek(0)
         try:
-            blocks: Any = fastavro.block_reader(file)
+            # A text that is no UTF-8 is its record's failure, not the file's.
+            blocks: Any = fastavro.block_reader(file, handle_unicode_errors="surrogateescape")
             schema = blocks.writer_schema
             if not isinstance(schema, dict) or schema.get("type") != "record":
                 raise InputError(f"{source}: its Avro schema is not that of a record: {str(schema)[:100]}")
             _check_end(file, blocks._header["sync"], source)
             for block in blocks:
-                if block.num_records < 0:
-                    raise ValueError("a block has a negative number of records")
-                yield from block
-                if block.bytes_.read(1):
-                    raise ValueError("a block holds more than its records")
+                size = len(block.bytes_.getbuffer())
+                yield _records(block), size
         except (InputError, GeneratorExit):
             raise
         except MemoryError as error:  # a length that damage has made
@@ -65,6 +70,43 @@ class AvroReader:
         except Exception as error:  # fastavro raises whatever the bytes lead it into
             told = describe(error) or type(error).__name__
             raise CorruptInputError(source, f"it is not readable as Avro: {told}") from error
+
+
+def _records(block: Any) -> list[Any]:
+    """The records of a block, a ``Failure`` for one with a value that Python does not have.
+
+    Raises ``ValueError`` where the block's number of records is not that of what is in it: fastavro believes it.
+    """
+    if block.num_records < 0:
+        raise ValueError("a block has a negative number of records")
+    with _guarded_values() as met:
+        records = list(block)
+    if block.bytes_.read(1):
+        raise ValueError("a block holds more than its records")
+    return list(map(readable, records)) if met else records
+
+
+@contextmanager
+def _guarded_values() -> Iterator[list[Any]]:
+    """While it is entered, what fastavro cannot make of a value is ``Unreadable``, and is put into the list."""
+    met: list[Any] = []
+    readers = LOGICAL_READERS.copy()
+    LOGICAL_READERS.update({name: _guarded(name, reader, met) for name, reader in readers.items()})
+    try:
+        yield met
+    finally:
+        LOGICAL_READERS.update(readers)  # the model may use fastavro, too
+
+
+def _guarded(name: str, reader: Callable[..., Any], met: list[Any]) -> Callable[..., Any]:
+    def read(data: Any, *schemas: Any) -> Any:
+        try:
+            return reader(data, *schemas)
+        except (OverflowError, ValueError) as error:
+            met.append(data)
+            return Unreadable(f"{name.partition('-')[2]}: {describe(error)}")
+
+    return read
 
 
 def _check_end(file: BinaryIO, sync: bytes, source: str) -> None:

@@ -15,7 +15,7 @@ What may be changed here: how fast. Whatever is doubtful about a row sends it th
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import repeat
+from itertools import compress, repeat
 from typing import Any
 
 import msgspec
@@ -34,6 +34,7 @@ _CELL = rb'(?:^|%b)(?:"([^"]*(?:""[^"]*)*)"|([^"%b]*))'
 _OPEN = rb'(?:^|%b)"[^"]*(?:""[^"]*)*$'
 # What is in a number, as JSON may spell it.
 _NUMERIC = b"0123456789.+-eE"
+_JSON_BOOLS = frozenset((b"true", b"false"))
 _NEEDS_ESCAPE = re.compile(rb'[\x00-\x1f"\\]')
 
 
@@ -124,7 +125,7 @@ class CsvReader:
             separator = self.separator
             rows = [line.split(separator) for line in bare]
         if None in rows or set(map(len, rows)) != {len(self._names)} or self._may_be_blank(bare):
-            return ReadBatch.of_each(map(self.read_line, lines))
+            return self._read_apart(lines, bare, rows)
         texts, items, odd = self._convert(rows)
         if b'"' in joined:
             return ReadBatch(texts, items, 0, 0)
@@ -132,6 +133,21 @@ class CsvReader:
         for place in odd:
             written[place] = None
         return ReadBatch(texts, items, 0, 0, written)
+
+    def _read_apart(self, lines: list[bytes], bare: list[bytes], rows: list[Any]) -> ReadBatch:
+        """Reads the lines that are rows together and the others one by one."""
+        width = len(self._names)
+        is_row = [row is not None and len(row) == width for row in rows]
+        if width == 1:
+            is_row = [each and bool(line.strip(self._blanks)) for each, line in zip(is_row, bare, strict=True)]
+        if not any(is_row):
+            return ReadBatch.of_each(map(self.read_line, lines))
+        together = self.read_lines(list(compress(lines, is_row)))
+        read = iter(zip(together.texts, together.items, strict=True))
+        each = [
+            (*next(read), False) if usual else self.read_line(line) for line, usual in zip(lines, is_row, strict=True)
+        ]
+        return ReadBatch.of_each(each)
 
     def _may_be_blank(self, lines: list[bytes]) -> bool:
         """Whether a blank line passes for a row: only where a row is one cell."""
@@ -259,6 +275,8 @@ def _odd_one_out(cell: Cell, column: tuple[bytes, ...]) -> Callable[[bytes], Any
         return _is_numeric if b"" in column or together.translate(None, _NUMERIC) else None
     if cell.kind == "text":
         return _is_simple if b"" in column or _NEEDS_ESCAPE.search(together) else None
+    if cell.kind == "bool":
+        return None if _JSON_BOOLS.issuperset(column) else _JSON_BOOLS.__contains__
     return _never
 
 

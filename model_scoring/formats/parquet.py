@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from model_scoring.errors import CorruptInputError, InputError
 from model_scoring.formats.lines import BATCH_BYTES
-from model_scoring.formats.values import read_values
-from model_scoring.outcome import Failure, describe
+from model_scoring.formats.values import Unreadable, read_values, readable
+from model_scoring.outcome import describe
 
 __all__ = ["ParquetReader"]
 
@@ -82,7 +82,7 @@ def _records(batch: pa.RecordBatch) -> list[Any]:
         records: list[Any] = rows.to_pylist() if flat else rows.to_pylist(maps_as_pydicts="strict")
     except (OverflowError, ValueError, KeyError):  # a date that Python does not have, two keys of one name, …
         columns = [[_value(column.slice(place, 1)) for place in range(batch.num_rows)] for column in batch.columns]
-        records = [_checked(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
+        records = [readable(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
     return records
 
 
@@ -94,26 +94,12 @@ def _with_python_type(column: Any) -> Any:
     return column.cast(options=pc.CastOptions(target_type=kind, allow_time_truncate=True))
 
 
-class _Unreadable(str):
-    """In the place of a value: why there is none."""
-
-    __slots__ = ()
-
-
 def _value(cell: Any) -> Any:
     """The one value of a column of one row."""
     try:
         return _with_python_type(cell)[0].as_py(maps_as_pydicts="strict")
     except (OverflowError, ValueError, KeyError) as error:
-        return _Unreadable(f"{cell.type}: {describe(error)}")
-
-
-def _checked(record: dict[str, Any]) -> Any:
-    for name, value in record.items():
-        if type(value) is _Unreadable:
-            known = {key: each for key, each in record.items() if type(each) is not _Unreadable}
-            return Failure(known, "read", "no_value", f"{name} cannot be read, {value}", name)
-    return record
+        return Unreadable(f"{cell.type}: {describe(error)}")
 
 
 def _python_type(kind: Any) -> Any:

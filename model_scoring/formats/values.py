@@ -26,10 +26,32 @@ from model_scoring.formats.batches import ReadBatch
 from model_scoring.formats.json_text import TOO_DEEP, encode, holds_nonfinite, is_deep, may_be_deep
 from model_scoring.outcome import Failure, describe, shorten
 
-__all__ = ["read_values", "value_text"]
+__all__ = ["Unreadable", "read_values", "readable", "value_text"]
 
 _encode = msgspec.json.Encoder().encode
 _spaced = cast("Callable[[bytes], bytes]", partial(msgspec.json.format, indent=0))
+
+
+class Unreadable(str):
+    """In the place of a value that Python does not have, a date after the year 9999 for instance: why there is none."""
+
+    __slots__ = ()
+
+
+def readable(record: dict[str, Any]) -> Any:
+    """The record, or its ``Failure`` where a value of it is ``Unreadable``, at any depth."""
+    for name, value in record.items():
+        if (why := _unreadable(value)) is not None:
+            known = {key: each for key, each in record.items() if _unreadable(each) is None}
+            return Failure(known, "read", "no_value", f"{name} cannot be read, {why}", name)
+    return record
+
+
+def _unreadable(value: Any) -> str | None:
+    if type(value) is Unreadable:
+        return str(value)
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return next((why for each in inner if (why := _unreadable(each)) is not None), None)
 
 
 def read_values(values: list[Any]) -> ReadBatch:

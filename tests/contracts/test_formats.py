@@ -11,6 +11,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -356,11 +357,19 @@ class TestCsv(LineContract):
             (b"a%s\xff", "it is not UTF-8: invalid start byte at byte 2"),
             (b"", "it is blank"),
             (b"%s", "it is blank"),
+            (b"a%sb\r1%s2\r", "a CR stands in it"),
         ],
     )
     def test_what_is_no_header(self, line: bytes, told: str) -> None:
         with pytest.raises(HeaderError, match=told):
             parse_row(line.replace(b"%s", self.delimiter.encode()), self.delimiter.encode())
+
+    @pytest.mark.parametrize("others", [[], [b"1,2,3"]])
+    def test_a_blank_line_is_none_whatever_stands_beside_it(self, others: list[bytes]) -> None:
+        reader = line_reader(self.name, ["a"], {"properties": {"a": {"type": "number"}}})
+        read = reader.read_lines([b"1", b"", b"2\r", b"\r", *others])
+        assert read.items[:2] == [{"a": 1}, {"a": 2}]
+        assert read.blank_lines == 2
 
     def test_a_header(self) -> None:
         line = f'\ufeffa{self.delimiter}"b ""c"""{self.delimiter}\r'.encode()
@@ -410,6 +419,58 @@ class TestAvro(FileContract):
             # Where a block ends the file might.
             assert isinstance(found, CorruptInputError) or length in blocks, (length, len(whole))
 
+    @pytest.mark.parametrize("bit", range(7))
+    def test_a_damaged_count_is_named(self, tmp_path: Path, bit: int) -> None:
+        self.write(tmp_path / "file", [{"a": number} for number in range(50)])
+        content = bytearray((tmp_path / "file").read_bytes())
+        place = content.index(b"0123456789abcdef") + 16
+        content[place] ^= 1 << bit
+        (tmp_path / "file").write_bytes(content)
+        assert isinstance(self.outcomes(tmp_path / "file"), CorruptInputError)
+
+    def test_a_value_that_python_does_not_have_fails_alone(self, tmp_path: Path) -> None:
+        kinds = {
+            "date": ({"type": "int", "logicalType": "date"}, 10**7),
+            "when": ({"type": "long", "logicalType": "timestamp-millis"}, 2**63 - 1),
+            "clock": ({"type": "long", "logicalType": "time-micros"}, 86_400_000_000),
+            "id": ({"type": "string", "logicalType": "uuid"}, "none"),
+            "list": ({"type": "array", "items": {"type": "int", "logicalType": "date"}}, [10**7]),
+        }
+        for name, (kind, odd) in kinds.items():
+            plain = kind["type"] if name != "list" else {"type": "array", "items": "int"}
+            fields = [{"name": "n", "type": "int"}, {"name": name, "type": plain}]
+            good = {"id": "12345678-1234-5678-1234-567812345678", "list": [0]}.get(name, 0)
+            records = [{"n": 1, name: odd}, {"n": 2, name: good}]
+            file = io.BytesIO()
+            fastavro.writer(file, {"type": "record", "name": "R", "fields": fields}, records, codec="null")
+            typed = {"type": "record", "name": "R", "fields": [fields[0], {"name": name, "type": kind}]}
+            header = io.BytesIO()
+            fastavro.writer(header, typed, [], codec="null")
+            sync = file.getvalue()[-16:]
+            blocks = file.getvalue()[file.getvalue().index(sync) + 16 :]
+            whole = header.getvalue()[:-16] + sync + blocks
+            (tmp_path / "file").write_bytes(whole)
+            failure, item = self.outcomes(tmp_path / "file")
+            assert (failure.stage, failure.error_type, failure.field) == ("read", "no_value", name)
+            assert failure.record == {"n": 1}
+            assert item["n"] == 2
+
+    def test_a_text_that_is_no_utf8_fails_alone(self, tmp_path: Path) -> None:
+        self.write(tmp_path / "file", [{"a": "xxx"}, {"a": "yyy"}])
+        with (tmp_path / "file").open("wb") as file:
+            schema = {"type": "record", "name": "R", "fields": [{"name": "a", "type": "bytes"}]}
+            fastavro.writer(file, schema, [{"a": b"\xff"}, {"a": b"y"}], codec="null")
+        content = (tmp_path / "file").read_bytes().replace(b'"type": "bytes"', b'"type":"string"')
+        (tmp_path / "file").write_bytes(content)
+        failure, item = self.outcomes(tmp_path / "file")
+        assert isinstance(failure, Failure)
+        assert item == {"a": "y"}
+
+    def test_wide_records_make_small_batches(self, tmp_path: Path) -> None:
+        self.write(tmp_path / "file", [{"a": "x" * 1_000_000}] * 30)
+        batches = list(file_reader(self.name, None).read_file(str(tmp_path / "file"), "named", 4096))
+        assert max(map(len, batches)) <= 9
+
     def test_a_file_of_no_records_is_named(self, tmp_path: Path) -> None:
         with (tmp_path / "file").open("wb") as file:
             fastavro.writer(file, "string", ["a"])
@@ -424,6 +485,45 @@ class TestParquet(FileContract):
     def write(self, path: Path, records: list[dict[str, Any]]) -> None:
         table = pa.Table.from_pylist(records) if records else pa.table({"a": pa.array([], pa.int64())})
         pq.write_table(table, path, write_page_checksum=True, compression="zstd")
+
+    def items(self, tmp_path: Path, table: pa.Table, **how: Any) -> list[Any]:
+        pq.write_table(table, tmp_path / "file", **how)
+        found = self.outcomes(tmp_path / "file")
+        assert isinstance(found, list), found
+        return found
+
+    def test_timestamps_of_spark_have_all_years(self, tmp_path: Path) -> None:
+        times = [datetime.fromisoformat(text) for text in ("9999-12-31T01:00:00", "0001-01-01T00:00:00")]
+        items = self.items(tmp_path, pa.table({"a": times}), use_deprecated_int96_timestamps=True)
+        assert items == [{"a": each} for each in times]
+
+    def test_a_value_that_python_does_not_have_fails_alone(self, tmp_path: Path) -> None:
+        for kind in (pa.timestamp("ms"), pa.timestamp("s"), pa.duration("ms"), pa.struct({"x": pa.timestamp("ms")})):
+            odd = {"x": 2**63 - 1} if pa.types.is_struct(kind) else 2**63 - 1
+            whole = pa.struct({"x": pa.int64()}) if pa.types.is_struct(kind) else pa.int64()
+            column = pa.array([odd, None], whole)
+            column = (
+                column.view(kind)
+                if not pa.types.is_struct(kind)
+                else pa.StructArray.from_arrays([column.field("x").view(pa.timestamp("ms"))], ["x"])
+            )
+            failure, item = self.items(tmp_path, pa.table({"n": [1, 2], "a": column}), store_schema=True)
+            assert (failure.error_type, failure.field, failure.record) == ("no_value", "a", {"n": 1}), kind
+            assert item["n"] == 2
+
+    def test_a_timestamp_without_a_zone_gets_none(self, tmp_path: Path) -> None:
+        nested = pa.array([{"x": 0}], pa.struct({"x": pa.timestamp("us")}))
+        listed = pa.array([[0]], pa.list_(pa.timestamp("ns")))
+        mapped = pa.array([[("k", 1001)]], pa.map_(pa.string(), pa.timestamp("ns")))
+        zoned = pa.array([0], pa.timestamp("us", "Europe/Berlin"))
+        pq.write_table(pa.table({"n": nested, "l": listed, "m": mapped, "z": zoned}), tmp_path / "file")
+        [(text, _)] = self.read(tmp_path / "file", [])
+        assert decode(text) == {
+            "n": {"x": "1970-01-01T00:00:00"},
+            "l": ["1970-01-01T00:00:00"],
+            "m": {"k": "1970-01-01T00:00:00.000001"},
+            "z": "1970-01-01T00:00:00Z",
+        }
 
     def test_two_columns_of_one_name_are_named(self, tmp_path: Path) -> None:
         pq.write_table(pa.table([pa.array([1]), pa.array([2])], names=["a", "a"]), tmp_path / "file")

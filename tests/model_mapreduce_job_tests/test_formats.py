@@ -384,3 +384,39 @@ def test_preflight_reads_the_format(folder: Path) -> None:
         ran = succeeded("--input_format", name, "--preflight", "5", folder / name)
         assert "preflight: " in ran.messages
         assert ran.lines == succeeded(stdin=ldjson(FLOWERS)).lines
+
+
+class YieldsWhatItWasGiven(MLModelMapReduceJob):
+    """Writes the record as it was read."""
+
+    def mapper(self, key: Any, record: Any) -> Iterator[tuple[Any, Any]]:
+        for _, prediction in super().mapper(key, record):
+            yield record, prediction
+
+
+def test_a_subclass_may_yield_what_json_does_not_have(folder: Path) -> None:
+    pq.write_table(pa.table({"value": [1.5], "x": [float("nan")]}), folder / "a.parquet")
+    with loaded(failing()):
+        how = ("--model_qualified_name", "failing", "--input_format", "parquet", folder)
+        ran = run_here(*how, job_class=YieldsWhatItWasGiven)
+    assert ran.error is None, ran.messages
+    assert ran.lines == [b'{"value": 1.5, "x": "NaN"}\t{"double": 3.0}']
+
+
+@pytest.mark.parametrize("output", ["pairs", "csv"])
+def test_many_columns(output: str) -> None:
+    wide = [FLOWERS[0] | {f"a longer name of a column, {number}": number for number in range(1000)}]
+    ran = succeeded("--input_format", "csv", "--output_format", output, stdin=csv_text(wide))
+    assert ran.lines[-1].count(b"999") == 1
+
+
+def test_more_columns_than_can_be_told() -> None:
+    names = ",".join(f"{number * 7919:x} {number}" for number in range(60_000))
+    ran = run_here(*IRIS, "--input_format", "csv", stdin=f"{names}\n".encode())
+    assert isinstance(ran.error, InputError)
+    assert "60,000 columns are more than a command line can name" in str(ran.error)
+
+
+def test_what_is_no_layout_is_refused() -> None:
+    with pytest.raises(InputError, match="--layout is the launcher's own option, and 'x' is not its value"):
+        run_here(*IRIS, "--layout", "x")
