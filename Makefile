@@ -14,7 +14,7 @@ HADOOP := $(BIN)/python -m tests.engines.hadoop
 
 .DELETE_ON_ERROR:
 .PHONY: help venv run test check format train dist nodes emr-preflight archive bench test-engines test-hadoop test-emr \
-	test-spark hadoop-up hadoop-down hadoop-status clean
+	test-formats test-spark hadoop-up hadoop-down hadoop-status clean
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,12 +70,15 @@ archive: $(VENV)/.installed ## packs Python, packages, models and settings for c
 bench: $(VENV)/.installed-dev ## measures how fast the job is
 	PYTHONPATH=./ $(BIN)/python benchmarks/run.py
 
-test-engines: test-hadoop test-emr test-spark ## runs the tests that need an engine; fails where the engine cannot start
+test-engines: test-hadoop test-formats test-emr test-spark ## runs the tests that need an engine; fails where the engine cannot start
 
 # Ends with the tests' exit code, the cluster stopped either way.
 test-hadoop: $(VENV)/.installed-dev ## starts the Hadoop cluster, runs the tests that need it, stops it
 	@$(HADOOP) up && $(BIN)/python -m pytest tests/engines $(NOT_OTHERS) -m "not disruptive" -n 3 && \
 		$(BIN)/python -m pytest tests/engines $(NOT_OTHERS) -m disruptive; code=$$?; $(HADOOP) down; exit $$code
+
+test-formats: $(VENV)/.installed-dev ## starts the Hadoop cluster, runs the tests of all formats on it, stops it
+	@$(HADOOP) up && $(BIN)/python -m pytest $(FORMATS_TESTS) -n 3; code=$$?; $(HADOOP) down; exit $$code
 
 # EMR's clusters take the place of the Hadoop cluster's NodeManagers: none of its own tests may run beside.
 test-emr: $(VENV)/.installed-dev dist ## starts Hadoop and a stand-in for AWS, runs the tests of the job on EMR, stops them
@@ -86,7 +89,8 @@ test-spark: $(VENV)/.installed-spark ## runs the tests of the job on Spark, in t
 
 EMR := tests/engines/test_emr*.py
 SPARK := tests/engines/test_spark*.py
-NOT_OTHERS := --ignore-glob='tests/engines/test_emr*.py' --ignore-glob='tests/engines/test_spark*.py'
+FORMATS_TESTS := tests/engines/test_hadoop_formats.py
+NOT_OTHERS := $(patsubst %,--ignore-glob='%',$(EMR) $(SPARK) $(FORMATS_TESTS))
 
 hadoop-up: $(BIN)/python ## starts a Hadoop cluster on this machine (needs a JDK and Maven); data and logs in .hadoop/
 	@$(HADOOP) up

@@ -21,7 +21,7 @@ _JAVA = re.compile(r"Exception running child : (.*)$")
 _DATED = re.compile(r"\d{4}-\d\d-\d\d ")
 SECONDS_BETWEEN = 0.5
 # Seconds for containers' logs to be aggregated; a cluster that does not do it says nothing else.
-LOG_SECONDS = 20
+LOG_SECONDS = 30
 # More than a job has task attempts.
 EVENTS = "1000000"
 # Lines of Java's stack that are kept, beside each cause.

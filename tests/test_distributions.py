@@ -58,5 +58,5 @@ def test_make_lists_its_targets():
     done = subprocess.run(["make"], cwd=TOP, capture_output=True, text=True, check=True, env=environment)
     listed = {line.split()[1] for line in done.stdout.splitlines()}
     expected = "help venv run test check format train dist archive bench test-engines test-hadoop clean"
-    expected += " hadoop-up hadoop-down hadoop-status test-emr test-spark nodes emr-preflight"
+    expected += " hadoop-up hadoop-down hadoop-status test-emr test-formats test-spark nodes emr-preflight"
     assert listed == set(expected.split())
