@@ -26,7 +26,14 @@ from model_mapreduce_job.aws_errors import AwsError, check_region, explained, re
 from model_mapreduce_job.command_line import FIRST_FILES, CommandLineError
 from model_mapreduce_job.container_logs import LOG_SECONDS, AttemptLogs
 from model_mapreduce_job.examples import parse_example
-from model_mapreduce_job.local_input import check_cluster_name, check_whole_file, left_out, safe_names
+from model_mapreduce_job.local_input import (
+    ODD_UPLOADED,
+    SPECIAL,
+    check_cluster_name,
+    check_whole_file,
+    left_out,
+    safe_names,
+)
 from model_mapreduce_job.output_folder import check_output_name, refuse_output
 from model_mapreduce_job.runner_extras import MrjobExtras
 from model_mapreduce_job.shipping import bootstrap_files
@@ -96,7 +103,7 @@ class EmrExtras(MrjobExtras):
                 self._check_remote(path)
             elif path != "-":
                 runner._upload_mgr.add(path)
-        safe_names(runner._upload_mgr._path_to_name)
+        safe_names(runner._upload_mgr._path_to_name, ODD_UPLOADED if runner._uses_input_manifest() else SPECIAL)
         runner._opts["check_input_paths"] = False  # done, by Hadoop's rules, and once
         wanted = self._wanted_output
         if wanted is None:

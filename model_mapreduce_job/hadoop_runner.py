@@ -33,6 +33,7 @@ from model_mapreduce_job.container_logs import LOG_SECONDS, attempt_logs, failed
 from model_mapreduce_job.counters import GROUP, LINES
 from model_mapreduce_job.examples import parse_example
 from model_mapreduce_job.local_input import (
+    ODD_UPLOADED,
     SPECIAL,
     check_cluster_name,
     check_local_input,
@@ -297,7 +298,7 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
 
     def _add_input_files_for_upload(self) -> None:
         super()._add_input_files_for_upload()
-        safe_names(self._upload_mgr._path_to_name)
+        safe_names(self._upload_mgr._path_to_name, ODD_UPLOADED if self._uses_input_manifest() else SPECIAL)
         # mrjob uploads a file by its name alone; the folders that tell of its records are kept above it.
         for path, name in self._upload_mgr._path_to_name.items():
             parts = list(map(quoted_special, Path(path).absolute().parts))

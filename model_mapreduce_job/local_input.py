@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 from mrjob.parse import is_uri
 
@@ -33,6 +34,8 @@ SPECIAL = re.compile(r"[\[\]{}*?\\#,: '\"$&;|<>()`!^\n\t]")
 
 # And these the shell of a task that is given the name of a file.
 ODD = re.compile(r"[^\w./=:+,@%~-]", re.ASCII)
+# Or in the name of an uploaded one: what mktemp takes for its own, too.
+ODD_UPLOADED = re.compile(r"[^\w./=+@%~-]|X", re.ASCII)
 
 
 def matching_paths(path: str) -> list[str]:
@@ -81,11 +84,11 @@ def check_whole_file(path: str, *, fetched: bool) -> None:
         )
 
 
-def safe_names(names: dict[str, str]) -> None:
+def safe_names(names: dict[str, str], special: re.Pattern[str] = SPECIAL) -> None:
     """Gives what is to be uploaded names, by path, that no glob, URI or list of paths takes for something else."""
     for path, name in list(names.items()):
-        if SPECIAL.search(name):
-            safe = SPECIAL.sub("-", name)
+        if special.search(name):
+            safe = special.sub("-", name)
             while safe in names.values():
                 safe = f"-{safe}"
             names[path] = safe
@@ -93,7 +96,7 @@ def safe_names(names: dict[str, str]) -> None:
 
 def quoted_special(name: str) -> str:
     """The name with what is special percent-encoded; what reads fields from paths decodes it."""
-    return SPECIAL.sub(lambda found: f"%{ord(found[0]):02X}", name)
+    return quote(name, safe="=+@~")
 
 
 def single_files(paths: Iterable[str]) -> list[str]:

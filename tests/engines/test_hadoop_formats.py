@@ -90,7 +90,7 @@ def test_whole_files(cluster: HadoopCluster, tmp_path: Path, name: str, write: A
     (tmp_path / "in/_SUCCESS").touch()
     # Of this machine, with a name that a shell would take apart.
     (tmp_path / "day=4").mkdir()
-    (tmp_path / "day=4/it's one; $(file)").write_bytes(write(3))
+    (tmp_path / "day=4/it's oneX; ü $(file).X").write_bytes(write(3))
     how = ("--input_format", name, "--output_format", output, "--partition_fields")
     source = put_all(cluster, tmp_path / "in", name)
     ran = run_job(cluster, *JOB, source, tmp_path / "day=4", *how, "--summary_file", tmp_path / "summary")
