@@ -407,7 +407,7 @@ def test_a_subclass_may_yield_what_json_does_not_have(folder: Path) -> None:
 def test_many_columns(output: str) -> None:
     wide = [FLOWERS[0] | {f"a longer name of a column, {number}": number for number in range(1000)}]
     ran = succeeded("--input_format", "csv", "--output_format", output, stdin=csv_text(wide))
-    assert ran.lines[-1].count(b"999") == 1
+    assert ran.lines[-1].count(b"999") == (2 if output == "pairs" else 1)
 
 
 def test_more_columns_than_can_be_told() -> None:
