@@ -144,6 +144,19 @@ class SparkRunner(SparkMRJobRunner):  # type: ignore[misc]  # mrjob has no types
             found += [path] if is_uri(path) else _for_spark(matching_paths(path))
         return found
 
+    # mrjob would write %3D for the equals sign of a partition's folder, and Spark would look for a folder of that name.
+
+    def _step_input_uris(self, step_num: int) -> list[str]:
+        if step_num or self._upload_mgr:
+            return list(super()._step_input_uris(step_num))
+        return [path if is_uri(path) else f"file://{path}" for path in self._get_input_paths()]
+
+    def _step_output_uri(self, step_num: int) -> str:
+        folder = self._wanted_output
+        if folder is None or is_uri(folder) or step_num < len(self._get_steps()) - 1:
+            return str(super()._step_output_uri(step_num))
+        return f"file://{Path(folder).absolute()}"
+
     # --- the job itself
 
     def _run(self) -> None:

@@ -46,7 +46,7 @@ def test_folders_of_compressed_files_with_columns(tmp_path: Path) -> None:
         (tmp_path / f"in/day={day}/a [1]").mkdir(parents=True)
     (tmp_path / "in/day=1/large.csv").write_bytes(delimited(40_000, ","))
     (tmp_path / "in/day=1/large.csv.gz").write_bytes(gzip.compress(delimited(50, ",")) * 2)
-    (tmp_path / "in/day=2/a [1]/part, 0.csv").write_bytes(delimited(50, ",") + b'1,2\n"\xff\n')
+    (tmp_path / "in/day=2/a [1]/part 0.csv").write_bytes(delimited(50, ",") + b'1,2\n"\xff\n')
     (tmp_path / "in/day=2/.hidden").write_bytes(b"x")
     (tmp_path / "in/_SUCCESS").touch()
     how = ("--input_format", "csv", "--output_format", "csv", "--partition_fields")
@@ -57,10 +57,11 @@ def test_folders_of_compressed_files_with_columns(tmp_path: Path) -> None:
 
 
 def test_an_output_folder_is_whole_or_says_that_it_is_not(tmp_path: Path) -> None:
-    done = on_spark("data/input.ldjson", "--output-dir", tmp_path / "whole")
+    folder = tmp_path / "day=1"
+    done = on_spark("data/input.ldjson", "--output-dir", folder)
     assert done.returncode == 0, done.stderr.decode()
-    assert {"_SUCCESS", "part-00000"} <= {path.name for path in (tmp_path / "whole").iterdir()}
-    again = on_spark("data/input.ldjson", "--output-dir", tmp_path / "whole")
+    assert {"_SUCCESS", "part-00000"} <= {path.name for path in folder.iterdir()}
+    again = on_spark("data/input.ldjson", "--output-dir", folder)
     assert again.returncode == 2
     assert "the whole output of a job that succeeded" in again.stderr.decode()
     failed = on_spark("data/input.ldjson", "--max_failure_ratio", "0.01", "--output-dir", tmp_path / "failed")
@@ -97,8 +98,14 @@ def test_nothing_to_read_is_no_record(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.zst").touch()
-    for path, told in ((tmp_path, "compressed with zstandard"), (tmp_path / "nothing", "does not exist")):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.zst").touch()
+    (tmp_path / "a,b").touch()
+    for path, told in (
+        (tmp_path / "in", "compressed with zstandard"),
+        (tmp_path / "nothing", "does not exist"),
+        (tmp_path / "a,b", "takes a comma for the end of a path"),
+    ):
         ran = on_spark(path)
         assert ran.returncode == 2
         assert told in ran.stderr.decode()
