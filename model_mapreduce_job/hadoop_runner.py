@@ -305,7 +305,8 @@ class HadoopRunner(HadoopJobRunner):  # type: ignore[misc]  # mrjob has no types
             folders = [folder for folder in parts[:-1] if "=" in folder]
             if folders or "=" in parts[-1]:
                 unique = f"{name.replace('=', '-')}.in"
-                self._upload_mgr._path_to_name[path] = posixpath.join(unique, *folders, parts[-1])
+                last = ODD_UPLOADED.sub("-", parts[-1]) if self._uses_input_manifest() else parts[-1]
+                self._upload_mgr._path_to_name[path] = posixpath.join(unique, *folders, last)
 
     def _upload_local_files(self) -> None:
         self._publish()
