@@ -15,7 +15,7 @@ from typing import Any
 from ml_model_abc import MLModel, MLModelException, MLModelSchemaValidationException
 from model_scoring.isolation import is_crash
 from model_scoring.outcome import Failure
-from model_scoring.record_schema import json_schema, properties
+from model_scoring.record_schema import described_schema, properties
 
 __all__ = ["GROUP", "LIMIT", "FailureKinds", "Labels", "TaskCounters", "failure_likeness"]
 
@@ -65,7 +65,7 @@ class FailureKinds:
     """Names the kind of a failure of one model, from a list fixed by the model's input schema."""
 
     def __init__(self, model: MLModel) -> None:
-        fields = list(properties(_json_schema(model.input_schema, "input")))
+        fields = list(properties(described_schema(model.input_schema, "input")))
         self._fields = frozenset(fields) if len(fields) <= COUNTED_FIELDS else None
 
     def count(self, failures: Iterable[Failure]) -> dict[str, int]:
@@ -113,7 +113,7 @@ class Labels:
     def __init__(self, model: MLModel) -> None:
         self._field = ""
         self._names: dict[Any, str] = {}
-        for field, described in properties(_json_schema(model.output_schema, "output")).items():
+        for field, described in properties(described_schema(model.output_schema, "output")).items():
             values = _closed_list(described)
             if values and len(values) <= COUNTED_LABELS - 1:
                 self._field = field
@@ -155,13 +155,6 @@ def _label(value: Any) -> str:
     """A name that fits one line of Hadoop's counter protocol, where a comma would end it."""
     text = value if isinstance(value, str) else json.dumps(value)
     return "".join(character if character.isprintable() and character != "," else "_" for character in text)
-
-
-def _json_schema(schema: Any, side: Any) -> dict[str, Any] | None:
-    try:
-        return json_schema(schema, side)
-    except Exception:  # a schema that cannot be described still validates; it is only counted less finely
-        return None
 
 
 class TaskCounters:

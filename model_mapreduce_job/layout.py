@@ -20,7 +20,7 @@ from model_scoring.formats.batches import FileReader, LineReader, OutcomeWriter
 from model_scoring.formats.csv import CsvLines, HeaderError, TsvLines, parse_row
 from model_scoring.formats.ldjson import LdjsonLines
 from model_scoring.formats.registry import INPUT_FORMATS, file_reader, line_reader
-from model_scoring.record_schema import json_schema, properties, reads_by_name, takes_other_fields
+from model_scoring.record_schema import described_schema, properties, reads_by_name, takes_other_fields
 
 __all__ = [
     "Layout",
@@ -62,8 +62,6 @@ class Layout:
     record: tuple[str, ...] = ()
     prediction: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
-    # How many files of the input begin with a line that names the columns, as far as the launcher has looked.
-    headers: int = 0
 
     def as_text(self) -> str:
         """The layout as an option's value, of characters that no shell and no runner takes for something else."""
@@ -92,44 +90,40 @@ def find_layout(
 
     Raises ``InputError`` where files differ or nothing says what the columns are.
     """
-    columns, header_of, headers = _input_columns(options, first_lines)
+    columns, header_of = _input_columns(options, first_lines)
     if options.output_format not in _WRITERS:
-        return Layout(columns, header_of, headers=headers)
-    record = list(columns or _named(options) or properties(_described(model, "input")))
+        return Layout(columns, header_of)
+    record = list(columns or _named(options) or properties(described_schema(model.input_schema, "input")))
     record += [name for name in partition_names if name not in record]
     if not record:
         raise LayoutError(
             f"--output_format {options.output_format} needs to know the record's fields, and the model's input schema "
             "does not name them. Name those that are to be written: --columns a,b,c"
         )
-    prediction = list(properties(_described(model, "output")))
+    prediction = list(properties(described_schema(model.output_schema, "output")))
     names = list(record)
     for name in [*(prediction or [PREDICTION]), ERROR]:
         while name in names:
             name = f"{PREDICTION}_{name}"  # noqa: PLW2901  # until it is free
         names.append(name)
-    return Layout(columns, header_of, tuple(record), tuple(prediction), tuple(names), headers)
+    return Layout(columns, header_of, tuple(record), tuple(prediction), tuple(names))
 
 
-def _input_columns(
-    options: Namespace, first_lines: Iterable[tuple[str, bytes]]
-) -> tuple[tuple[str, ...], str | None, int]:
+def _input_columns(options: Namespace, first_lines: Iterable[tuple[str, bytes]]) -> tuple[tuple[str, ...], str | None]:
     row = INPUT_FORMATS[options.input_format]
     if not row.has_columns:
-        return (), None, 0
+        return (), None
     if options.columns is not None:
-        return _named(options), None, 0
+        return _named(options), None
     columns: tuple[str, ...] = ()
     header_of: str | None = None
-    headers = 0
     for path, line in first_lines:
-        headers += 1
         found = header_columns(line, options.input_format, path)
         if header_of is None:
             columns, header_of = found, path
         elif found != columns:
             raise differing(path, found, header_of, columns)
-    return columns, header_of, headers
+    return columns, header_of
 
 
 def header_columns(line: bytes, input_format: str, path: str) -> tuple[str, ...]:
@@ -159,13 +153,6 @@ def _listed(columns: tuple[str, ...]) -> str:
 
 def _named(options: Namespace) -> tuple[str, ...]:
     return tuple(options.columns or ())
-
-
-def _described(model: MLModel, side: Any) -> dict[str, Any] | None:
-    try:
-        return json_schema(model.input_schema if side == "input" else model.output_schema, side)
-    except Exception:  # a schema that cannot be described still validates
-        return None
 
 
 def first_line(blocks: Iterable[bytes]) -> bytes | None:
@@ -207,7 +194,10 @@ def check_settled(layout: Layout | None) -> None:
 def reader_of_lines(model: MLModel, options: Namespace, layout: Layout | None) -> LineReader:
     """The reader of a line format."""
     columns = () if layout is None else layout.columns
-    return line_reader(options.input_format, columns, _described(model, "input"))
+    # Only cells ask what the schema takes; other tasks do without the time that it takes to say so.
+    has_columns = INPUT_FORMATS[options.input_format].has_columns
+    described = described_schema(model.input_schema, "input") if has_columns else None
+    return line_reader(options.input_format, columns, described)
 
 
 def reader_of_files(model: MLModel, options: Namespace, layout: Layout | None) -> FileReader:
@@ -217,13 +207,13 @@ def reader_of_files(model: MLModel, options: Namespace, layout: Layout | None) -
 
 def _wanted_fields(model: MLModel, options: Namespace, layout: Layout | None) -> list[str] | None:
     """The fields that model and output need; None where that is the whole record."""
-    described = _described(model, "input")
     if layout is not None and layout.record:
         written = list(layout.record)
     elif options.output_format == "pairs" and options.key_field:
         written = [options.key_field]
     else:
         return None
+    described = described_schema(model.input_schema, "input")
     fields = list(properties(described))
     if not fields or takes_other_fields(described) or not reads_by_name(model.input_schema):
         return None

@@ -1,12 +1,14 @@
-"""An output folder that exists: what the user is told of it."""
+"""An output folder: what the user is told of one that exists, and what is in one."""
 
 import posixpath
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from pathlib import Path
 
 from model_mapreduce_job.command_line import CommandLineError
+from model_scoring.formats.lines import split_blocks
 
-__all__ = ["check_output_name", "refuse_output"]
+__all__ = ["check_output_name", "part_blocks", "refuse_output"]
 
 # Hadoop takes them for a pattern, S3's URIs for the end of the key, a shell for the end of a word.
 _SPECIAL = re.compile(r"[\[\]{}*?\\#,\s]")
@@ -33,3 +35,10 @@ def refuse_output(folder: str, names: Collection[str], remedy: str) -> None:
     else:
         state = "it is empty"
     raise CommandLineError(f"--output-dir {folder} exists: {state}. Name another folder, or remove it: {remedy}")
+
+
+def part_blocks(folder: Path) -> Iterator[bytes]:
+    """The part files of a folder on this machine in blocks, one after the other in order."""
+    for path in sorted(folder.glob("part-*")):
+        with path.open("rb") as part:
+            yield from split_blocks(part)

@@ -28,9 +28,10 @@ from model_mapreduce_job.command_line import CommandLineError
 from model_mapreduce_job.examples import parse_example
 from model_mapreduce_job.forking import GRACE_SECONDS, POLL_SECONDS, fork_is_safe, run_forked
 from model_mapreduce_job.local_input import check_local_input, check_whole_file, files_below
+from model_mapreduce_job.output_folder import part_blocks
 from model_mapreduce_job.summary import NOT_RUN
 from model_mapreduce_job.task_input import PIECES_VARIABLE, Piece, deal_pieces, write_pieces
-from model_scoring.formats.lines import BLOCK_BYTES, read_blocks
+from model_scoring.formats.lines import read_blocks
 from model_scoring.formats.registry import INPUT_FORMATS
 from model_scoring.settings import LAUNCHER_SETTINGS, Settings
 
@@ -176,10 +177,7 @@ class LocalInputRunner(SimMRJobRunner):  # type: ignore[misc]  # mrjob has no ty
 
     def cat_output(self) -> Iterator[bytes]:
         """The output in blocks, part after part in order."""
-        for path in sorted(Path(self.get_output_dir()).glob("part-*")):
-            with path.open("rb") as part:
-                while block := part.read(BLOCK_BYTES):
-                    yield block
+        return part_blocks(Path(self.get_output_dir()))
 
     # --- what tasks say
 

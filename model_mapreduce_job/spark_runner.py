@@ -31,9 +31,9 @@ from model_mapreduce_job.local_input import (
     left_out,
     matching_paths,
 )
-from model_mapreduce_job.output_folder import check_output_name, refuse_output
+from model_mapreduce_job.output_folder import check_output_name, part_blocks, refuse_output
 from model_scoring.errors import ScoringError
-from model_scoring.formats.lines import BLOCK_BYTES, read_blocks
+from model_scoring.formats.lines import read_blocks
 
 __all__ = ["SparkRunner"]
 
@@ -75,7 +75,7 @@ class SparkRunner(SparkMRJobRunner):  # type: ignore[misc]  # mrjob has no types
     def check_paths(self) -> None:
         """Raises ``CommandLineError`` where input is missing or cannot be read, or the output folder exists."""
         for path in self._input_paths:
-            if is_uri(path) and not path.startswith("file://"):
+            if _is_elsewhere(path):
                 check_cluster_name(path)
                 if not self.fs.exists(path):
                     raise CommandLineError(
@@ -100,7 +100,7 @@ class SparkRunner(SparkMRJobRunner):  # type: ignore[misc]  # mrjob has no types
             self._refuse_old_output(self._wanted_output)
 
     def _refuse_old_output(self, folder: str) -> None:
-        if is_uri(folder) and not folder.startswith("file://"):
+        if _is_elsewhere(folder):
             if self.fs.exists(folder):
                 refuse_output(folder, [path.rpartition("/")[2] for path in self.fs.ls(folder)], f"remove {folder}")
             return
@@ -112,7 +112,7 @@ class SparkRunner(SparkMRJobRunner):  # type: ignore[misc]  # mrjob has no types
     def _files(self) -> Iterator[str]:
         """The files of the input, in order."""
         for path in super()._get_input_paths():
-            if not is_uri(path) or path.startswith("file://"):
+            if not _is_elsewhere(path):
                 yield from files_below(path)
                 continue
             above = path.rstrip("/").count("/")
@@ -226,7 +226,7 @@ class SparkRunner(SparkMRJobRunner):  # type: ignore[misc]  # mrjob has no types
         folder = self._wanted_output
         if folder is None:
             return
-        if is_uri(folder) and not folder.startswith("file://"):
+        if _is_elsewhere(folder):
             self.fs.rm(folder)
         else:
             shutil.rmtree(folder.removeprefix("file://"), ignore_errors=True)
@@ -250,7 +250,7 @@ class SparkRunner(SparkMRJobRunner):  # type: ignore[misc]  # mrjob has no types
         folder = self._wanted_output
         if folder is None:
             return
-        if is_uri(folder) and not folder.startswith("file://"):
+        if _is_elsewhere(folder):
             self.fs.touchz(self.fs.join(folder, name))
         else:
             Path(folder.removeprefix("file://"), name).write_text(text, "utf-8")
@@ -258,13 +258,15 @@ class SparkRunner(SparkMRJobRunner):  # type: ignore[misc]  # mrjob has no types
     def cat_output(self) -> Iterator[bytes]:
         """The output in blocks, part after part in order."""
         folder = self.get_output_dir()
-        if is_uri(folder) and not folder.startswith("file://"):
+        if _is_elsewhere(folder):
             yield from super().cat_output()
             return
-        for path in sorted(Path(folder.removeprefix("file://")).glob("part-*")):
-            with path.open("rb") as part:
-                while block := part.read(BLOCK_BYTES):
-                    yield block
+        yield from part_blocks(Path(folder.removeprefix("file://")))
+
+
+def _is_elsewhere(path: str) -> bool:
+    """Whether a path or URI is of no file system of this machine."""
+    return is_uri(path) and not path.startswith("file://")
 
 
 def _kind(name: str) -> Any:

@@ -18,7 +18,7 @@ from model_scoring.formats.json_text import Record, with_text
 from model_scoring.formats.partitions import PartitionFields
 from model_scoring.formats.registry import INPUT_FORMATS
 from model_scoring.outcome import Failure
-from model_scoring.record_schema import json_schema
+from model_scoring.record_schema import described_schema
 
 __all__ = ["TaskRecords"]
 
@@ -33,7 +33,9 @@ class TaskRecords:
         self._layout = layout
         self._counters = counters
         self._source = ""
-        self._partitions = PartitionFields(_described(model)) if options.partition_fields else None
+        self._partitions = (
+            PartitionFields(described_schema(model.input_schema, "input")) if options.partition_fields else None
+        )
         if INPUT_FORMATS[options.input_format].by_line:
             self._files = None
             self._read_batch: Callable[[list[Any]], ReadBatch] = reader_of_lines(model, options, layout).read_lines
@@ -99,10 +101,3 @@ def _with_fields(fields: dict[str, bytes], value: Any) -> Any:
     if isinstance(item, Failure):
         return as_value(text, item, False)
     return with_text(item, text, value.marked) if type(value) is Record else item
-
-
-def _described(model: MLModel) -> dict[str, Any] | None:
-    try:
-        return json_schema(model.input_schema, "input")
-    except Exception:  # a schema that cannot be described still validates
-        return None

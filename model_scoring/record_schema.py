@@ -11,7 +11,15 @@ from typing import Annotated, Any, Literal, Union
 
 from model_scoring.outcome import Failure, shorten
 
-__all__ = ["RecordSchema", "json_schema", "properties", "reads_by_name", "resolve", "takes_other_fields"]
+__all__ = [
+    "RecordSchema",
+    "described_schema",
+    "json_schema",
+    "properties",
+    "reads_by_name",
+    "resolve",
+    "takes_other_fields",
+]
 
 # Errors of one record that its message quotes; a record of 200 wrong fields needs no 200 sentences.
 QUOTED_ERRORS = 5
@@ -179,6 +187,14 @@ def json_schema(schema: Any, side: Literal["input", "output"]) -> dict[str, Any]
 
     adapter: TypeAdapter[Any] = TypeAdapter(schema)
     return adapter.json_schema(mode="validation" if side == "input" else "serialization")
+
+
+def described_schema(schema: Any, side: Literal["input", "output"]) -> dict[str, Any] | None:
+    """``json_schema``, or None where it cannot be said: such a schema still validates."""
+    try:
+        return json_schema(schema, side)
+    except Exception:  # whatever the schema's library raises
+        return None
 
 
 def properties(described: dict[str, Any] | None) -> dict[str, dict[str, Any]]:

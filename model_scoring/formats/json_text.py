@@ -29,6 +29,7 @@ __all__ = [
     "key_reader",
     "may_be_deep",
     "record_key",
+    "spaced",
     "with_text",
 ]
 
@@ -132,7 +133,7 @@ _encode_compact = msgspec.json.Encoder(enc_hook=_plain).encode
 
 
 # One line, a blank after each colon and comma: what json.dumps writes.
-_spaced = cast("Callable[[bytes], bytes]", partial(msgspec.json.format, indent=0))
+spaced = cast("Callable[[bytes], bytes]", partial(msgspec.json.format, indent=0))
 
 
 def encode(value: Any) -> bytes:
@@ -146,7 +147,7 @@ def _checked(value: Any, compact: bytes) -> bytes:
     # The encoder writes NaN and the infinities as null: an answer of that kind would pass for a missing one.
     if b"null" in compact and holds_nonfinite(value):
         raise ValueError("NaN or an infinity, which JSON cannot carry")
-    return _spaced(compact)
+    return spaced(compact)
 
 
 def holds_nonfinite(value: Any) -> bool:
@@ -194,8 +195,8 @@ class PredictionEncoder:
         if _may_hide_nonfinite(different, missing) and any(map(holds_nonfinite, predictions)):
             return self._encode_one_by_one(predictions)
         if not isinstance(different, Counter):
-            return list(map(_spaced, compact)), {}
-        formatted = {each: _spaced(each) for each in different}
+            return list(map(spaced, compact)), {}
+        formatted = {each: spaced(each) for each in different}
         self.tally = different
         self._repeating = len(compact) < SMALL_BATCH or 4 * len(different) <= len(compact)
         return list(map(formatted.__getitem__, compact)), {}

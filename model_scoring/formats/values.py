@@ -16,20 +16,17 @@ what a later step or job reads, is JSON:
 """
 
 import math
-from collections.abc import Callable
-from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from model_scoring.formats.batches import ReadBatch
-from model_scoring.formats.json_text import TOO_DEEP, encode, holds_nonfinite, is_deep, may_be_deep
+from model_scoring.formats.json_text import TOO_DEEP, encode, holds_nonfinite, is_deep, may_be_deep, spaced
 from model_scoring.outcome import Failure, describe, shorten
 
 __all__ = ["Unreadable", "read_values", "readable", "value_text"]
 
 _encode = msgspec.json.Encoder().encode
-_spaced = cast("Callable[[bytes], bytes]", partial(msgspec.json.format, indent=0))
 
 
 class Unreadable(str):
@@ -64,7 +61,7 @@ def read_values(values: list[Any]) -> ReadBatch:
         compact = []
     usual = compact and set(map(type, values)) == {dict} and not may_be_deep(compact)
     if usual and b"null" not in b"".join(compact):
-        return ReadBatch(list(map(_spaced, compact)), values, 0, 0)
+        return ReadBatch(list(map(spaced, compact)), values, 0, 0)
     return ReadBatch.of_each((*_read_value(value), False) for value in values)
 
 
@@ -96,7 +93,7 @@ def value_text(value: dict[str, Any]) -> bytes:
         raise ValueError(TOO_DEEP)
     if b"null" in compact and holds_nonfinite(value):
         return encode(_finite(value))
-    return _spaced(compact)
+    return spaced(compact)
 
 
 def _finite(value: Any) -> Any:
