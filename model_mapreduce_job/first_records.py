@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mrjob.runner import MRJobRunner
+
 from ml_model_abc import MLModel
 from model_mapreduce_job.counters import TaskCounters
 from model_mapreduce_job.layout import Layout, find_layout, first_line, settled
@@ -33,7 +35,7 @@ class FirstRecords(NamedTuple):
     items: list[Any]
 
 
-def settle_layout(job: Any, model: MLModel, extras: RunnerExtras) -> Layout:
+def settle_layout(job: Any, model: MLModel, runner: MRJobRunner, extras: RunnerExtras) -> Layout:
     """Settles the columns of input and output, and has the tasks told; raises ``InputError``."""
     layout = settled(job.options)
     if layout is not None:
@@ -42,7 +44,7 @@ def settle_layout(job: Any, model: MLModel, extras: RunnerExtras) -> Layout:
     if job.options.partition_fields:
         names = list(dict.fromkeys(name for path in extras.input_names() for name in partition_fields(path)))
     layout = find_layout(model, job.options, _first_lines(extras), names)
-    extras.tell_tasks(["--layout", layout.as_text()])
+    runner._extra_args += ["--layout", layout.as_text()]
     job.options.layout = layout.as_text()
     return layout
 

@@ -40,7 +40,7 @@ def launch(job: Any, model: Any) -> None:
     with cloud_errors(job.options.runner), job.make_runner() as runner:
         extras = extras_of(runner)
         extras.check_paths()
-        layout = settle_layout(job, model, extras)
+        layout = settle_layout(job, model, runner, extras)
         _remove_old_summary(job.options.summary_file)
         if job.options.preflight:
             _preflight(job, model, extras, layout)

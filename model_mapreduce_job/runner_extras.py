@@ -42,9 +42,6 @@ class RunnerExtras(Protocol):
         """The names of all files of the input."""
         ...
 
-    def tell_tasks(self, arguments: list[str]) -> None:
-        """Adds to the arguments of all tasks."""
-
     def failure_report(self, error: StepFailedException) -> tuple[str, int | None]:
         """What is known of a failed step, and the exit code that it stands for, None where nothing says so."""
         ...
@@ -81,10 +78,6 @@ class MrjobExtras:
     def input_names(self) -> Iterator[str]:
         """The names of all files of the input."""
         return (path for path, _ in self.first_files(all_of_them=True))
-
-    def tell_tasks(self, arguments: list[str]) -> None:
-        """Adds to the arguments of all tasks."""
-        self._runner._extra_args += arguments
 
     def first_files(self, *, all_of_them: bool = False) -> Iterator[tuple[str, Iterable[bytes]]]:
         """The files that the input paths name."""

@@ -78,10 +78,6 @@ class LocalInputRunner(SimMRJobRunner):  # type: ignore[misc]  # mrjob has no ty
         """The names of all files of the input."""
         return iter(self.input_files())
 
-    def tell_tasks(self, arguments: list[str]) -> None:
-        """Adds to the arguments of all tasks."""
-        self._extra_args += arguments
-
     def first_files(self, *, all_of_them: bool = False) -> Iterator[tuple[str, Iterator[bytes]]]:
         """The files of the input, in order, each with its bytes, decompressed."""
         return ((path, read_blocks(path)) for path in self.input_files())

@@ -134,10 +134,6 @@ class SparkRunner(SparkMRJobRunner):  # type: ignore[misc]  # mrjob has no types
         """The names of all files of the input."""
         return self._files()
 
-    def tell_tasks(self, arguments: list[str]) -> None:
-        """Adds to the arguments of all tasks."""
-        self._extra_args += arguments
-
     def _get_input_paths(self) -> list[str]:
         found: list[str] = []
         for path in super()._get_input_paths():
