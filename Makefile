@@ -26,8 +26,9 @@ run: $(VENV)/.installed ## scores data/input.ldjson, writes data/output.ldjson a
 		--model_qualified_name iris_model ./data/input.ldjson > data/output.ldjson
 	@cat data/output.ldjson
 
+# A file's tests stay in one process.
 test: $(VENV)/.installed-dev ## runs the tests that need nothing but Python
-	$(BIN)/python -m pytest --ignore=tests/engines
+	$(BIN)/python -m pytest --ignore=tests/engines -n auto --maxprocesses 8 --dist loadfile
 
 check: $(VENV)/.installed-dev ## checks format, lint and strict types
 	$(BIN)/ruff format --check .

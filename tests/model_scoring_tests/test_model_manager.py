@@ -18,8 +18,6 @@ def entry(class_name, **parameters):
 @pytest.fixture(autouse=True)
 def _no_models():
     ModelManager.load_models([])
-    yield
-    ModelManager.load_models([])
 
 
 def names():
