@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from model_scoring.errors import InputError, MissingPackageError, ModelError, ScoringError, SettingsError
-from model_scoring.formats.csv import HeaderError, parse_row
 from model_scoring.formats.json_text import key_reader
 from model_scoring.formats.registry import INPUT_FORMATS
+from model_scoring.formats.rows import HeaderError, parse_row
 from model_scoring.scoring import BATCH_SIZE
 
 __all__ = [

@@ -17,9 +17,10 @@ import msgspec
 from ml_model_abc import MLModel
 from model_scoring.errors import InputError
 from model_scoring.formats.batches import FileReader, LineReader, OutcomeWriter
-from model_scoring.formats.csv import CsvLines, HeaderError, TsvLines, parse_row
+from model_scoring.formats.csv import CsvLines, TsvLines
 from model_scoring.formats.ldjson import LdjsonLines
 from model_scoring.formats.registry import INPUT_FORMATS, file_reader, line_reader
+from model_scoring.formats.rows import HeaderError, parse_row
 from model_scoring.record_schema import described_schema, properties, reads_by_name, takes_other_fields
 
 __all__ = [

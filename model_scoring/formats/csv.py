@@ -1,22 +1,21 @@
 """CSV and TSV: a record a line, quoted as RFC 4180 says; records in and outcomes out.
 
-A line is read by itself, for a file may be split between any two: a quoted cell cannot go on in the next line. What a
-cell becomes is in ``cells.py``. Lines end at LF; a CR before it belongs to the end. A header is no business of this
-module's: whoever reads the file leaves its first line out.
+How a line becomes cells is in ``rows.py``, what a cell becomes in ``cells.py``. Lines end at LF; a CR before it belongs
+to the end. A header is no business of this module's: whoever reads the file leaves its first line out.
 
 Written is a cell for each column of the record, for each of the prediction, and one for the error. The cell of a text
 is that text, of any other value its JSON text, of null and of what is missing nothing; an empty text is ``""``. So that
 a record stays one line, a text that holds a line end is written as JSON, too, and for unambiguity one that begins with
 a double quote.
 
-What may be changed here: how fast. Whatever is doubtful about a row sends it the slow way; both give the same.
+What may be changed here: how fast. Rows are read column by column; one with a cell that is not what it has to be is
+read alone. Both ways give the same.
 """
 
 import re
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import compress, repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import astuple
@@ -24,75 +23,16 @@ from msgspec.structs import astuple
 from model_scoring.formats.batches import BYTE_ORDER_MARK, ReadBatch, failure_line
 from model_scoring.formats.cells import NON_FINITE, Cell, CellError, cell_kinds
 from model_scoring.formats.json_text import UNREADABLE, decode, encode, failure_key
+from model_scoring.formats.rows import Rows
 from model_scoring.outcome import Failure, shorten
 from model_scoring.record_schema import QUOTED_ERRORS
 
-__all__ = ["CsvLines", "CsvReader", "HeaderError", "TsvLines", "TsvReader", "parse_row"]
+__all__ = ["CsvLines", "CsvReader", "TsvLines", "TsvReader"]
 
-_ROW = rb'(?:[^"%b]*|"[^"]*(?:""[^"]*)*")(?:%b(?:[^"%b]*|"[^"]*(?:""[^"]*)*"))*'
-_CELL = rb'(?:^|%b)(?:"([^"]*(?:""[^"]*)*)"|([^"%b]*))'
-_OPEN = rb'(?:^|%b)"[^"]*(?:""[^"]*)*$'
 # What is in a number, as JSON may spell it.
 _NUMERIC = b"0123456789.+-eE"
 _JSON_BOOLS = frozenset((b"true", b"false"))
 _NEEDS_ESCAPE = re.compile(rb'[\x00-\x1f"\\]')
-
-
-class HeaderError(ValueError):
-    """A line cannot be the header of a file."""
-
-
-class _Rows:
-    """Splits lines into cells."""
-
-    def __init__(self, separator: bytes) -> None:
-        self.separator = separator
-        self._row = re.compile(_ROW.replace(b"%b", separator))
-        self._cell = re.compile(_CELL.replace(b"%b", separator))
-        self._open = re.compile(_OPEN.replace(b"%b", separator))
-
-    def cells(self, line: bytes) -> list[bytes] | None:
-        """The cells of a line, None where its quotes are not as RFC 4180 wants them."""
-        if b'"' not in line:
-            return line.split(self.separator)
-        if not self._row.fullmatch(line):
-            return None
-        return [quoted.replace(b'""', b'"') or plain for quoted, plain in self._cell.findall(line)]
-
-    def fault(self, line: bytes) -> str:
-        """What is wrong with the quotes of a line."""
-        split = "a cell with a line end in it cannot be read, because a file may be split at any line"
-        if self._open.search(line):
-            return f"a quote is open at the end of the line; {split}"
-        return (
-            "a quote stands inside a cell; RFC 4180 wants such a cell in quotes, and the quote in it doubled. If an "
-            f"earlier line has opened the cell: {split}"
-        )
-
-
-def parse_row(line: bytes, separator: bytes) -> list[str]:
-    """The names in a header, or in a list of columns; a byte order mark before and a CR after it left out.
-
-    Raises ``HeaderError``.
-    """
-    rows = _Rows(separator)
-    line = line.removeprefix(BYTE_ORDER_MARK).removesuffix(b"\r")
-    if b"\r" in line:
-        raise HeaderError("a CR stands in it, and lines end at LF here; convert the file")
-    try:
-        line.decode()
-    except UnicodeDecodeError as error:
-        raise HeaderError(f"it is not UTF-8: {error.reason} at byte {error.start}") from error
-    cells = rows.cells(line)
-    if cells is None:
-        raise HeaderError(rows.fault(line))
-    names = [cell.decode() for cell in cells]
-    if not any(names):
-        raise HeaderError("it is blank")
-    twice = [name for name, times in Counter(names).items() if times > 1]
-    if twice:
-        raise HeaderError(f"the name {min(twice)!a} stands in it twice")
-    return names
 
 
 class CsvReader:
@@ -102,16 +42,11 @@ class CsvReader:
     _blanks = b" \t\r"
 
     def __init__(self, columns: Sequence[str], described: dict[str, Any] | None) -> None:
-        self._rows = _Rows(self.separator)
+        self._rows = Rows(self.separator)
         self._names = list(columns)
-        self._cells = list(map(Cell, cell_kinds(columns, described)))
-        self._keys = [encode(name) for name in columns]
-        # What stands between the cells of usual rows, the quotes of texts included.
-        quotes = [b'"' if cell.kind == "text" else b"" for cell in self._cells]
-        starts = [b"{", *(quote + b", " for quote in quotes)]
-        named = zip(starts, self._keys, quotes, strict=False)
-        self._before = [b"%b%b: %b" % each for each in named]
-        self._after = b"".join(quotes[-1:]) + b"}\n"
+        self._fields = [
+            _Field(name, Cell(kind)) for name, kind in zip(columns, cell_kinds(columns, described), strict=True)
+        ]
 
     def read_lines(self, lines: list[bytes]) -> ReadBatch:
         """Parses lines without their LF. Never raises for what a line holds."""
@@ -119,17 +54,11 @@ class CsvReader:
         if BYTE_ORDER_MARK in joined or not _is_utf8(joined):
             return ReadBatch.of_each(map(self.read_line, lines))
         bare = [line.removesuffix(b"\r") for line in lines] if b"\r" in joined else lines
-        if b'"' in joined:
-            rows: list[Any] = list(map(self._rows.cells, bare))
-        else:
-            separator = self.separator
-            rows = [line.split(separator) for line in bare]
+        rows: list[Any] = self._rows.of(bare)
         if None in rows or set(map(len, rows)) != {len(self._names)} or self._may_be_blank(bare):
             return self._read_apart(lines, bare, rows)
         texts, items, odd = self._convert(rows)
-        if b'"' in joined:
-            return ReadBatch(texts, items, 0, 0)
-        written: list[bytes | None] = list(bare)
+        written: list[bytes | None] = [None if b'"' in line else line for line in bare]
         for place in odd:
             written[place] = None
         return ReadBatch(texts, items, 0, 0, written)
@@ -173,65 +102,61 @@ class CsvReader:
         return (*self._convert_row(cells), marked)
 
     def _convert(self, rows: list[list[bytes]]) -> tuple[list[bytes], list[Any], set[int]]:
-        """The texts and records of rows of the right length, column by column as far as nothing is special in them.
-
-        And the places of those where something is.
-        """
+        """The texts and records of rows of the right length, column by column; and the places of those rows that are
+        spelled otherwise than they would be written."""
         columns = list(zip(*rows, strict=True))
-        special: set[int] = set()
-        for cell, column in zip(self._cells, columns, strict=True):
-            is_usual = _odd_one_out(cell, column)
-            if is_usual is not None:
-                special.update(number for number, each in enumerate(column) if not is_usual(each))
-        if special:
-            return self._convert_apart(rows, special)
-        texts = self._texts(columns, len(rows))
         try:
-            return texts, list(map(decode, texts)), set()
-        except UNREADABLE:  # a number that JSON spells otherwise, or none
-            odd = {place for place, text in enumerate(texts) if not _is_json(text)}
-            return self._convert_apart(rows, odd)
-
-    def _texts(self, columns: list[tuple[bytes, ...]], number: int) -> list[bytes]:
-        """JSON text of each row, all put together in one pass: a third of the cost of a template for each."""
-        step = 2 * len(columns) + 1
-        parts = [b"}\n"] * (step * number)
-        for place, (before, column) in enumerate(zip(self._before, columns, strict=True)):
-            parts[2 * place :: step] = [before] * number
-            parts[2 * place + 1 :: step] = column
-        parts[step - 1 :: step] = [self._after] * number
-        texts = b"".join(parts).split(b"\n")
-        texts.pop()
-        return texts
-
-    def _convert_apart(self, rows: list[list[bytes]], special: set[int]) -> tuple[list[bytes], list[Any], set[int]]:
-        usual = [number for number in range(len(rows)) if number not in special]
-        texts: list[bytes] = [b""] * len(rows)
-        items: list[Any] = [None] * len(rows)
-        odd = special
-        if usual:
-            usual_texts, usual_items, more = self._convert([rows[place] for place in usual])
-            for place, text, item in zip(usual, usual_texts, usual_items, strict=True):
-                texts[place], items[place] = text, item
-            odd = special | {usual[place] for place in more}
-        for place in special:
-            texts[place], items[place] = self._convert_row(rows[place])
+            parts, texts = self._parts(columns)
+            items = list(map(decode, texts))
+        except UNREADABLE:  # of what looks like numbers, one that JSON spells otherwise, or none
+            for field, column in zip(self._fields, columns, strict=True):
+                field.exact |= field.cell.kind == "number" and not _are_json(filter(_is_numeric, column))
+            parts, texts = self._parts(columns)
+            items = list(map(decode, texts))
+        odd: set[int] = set()
+        for part, column in zip(parts, columns, strict=True):
+            if part.respelled:
+                odd.update(place for place, each in enumerate(column) if each in part.respelled)
+            if part.apart:
+                apart = [place for place, each in enumerate(column) if each in part.apart]
+                odd.update(apart)
+                for place in apart:
+                    texts[place], items[place] = self._convert_row(rows[place])
         return texts, items, odd
+
+    def _parts(self, columns: list[tuple[bytes, ...]]) -> tuple[list["_Parts"], list[bytes]]:
+        """What the columns add to the texts, and the JSON text of each row, all put together in one pass: a third of
+        the cost of a template for each."""
+        number = len(columns[0])
+        step = 2 * len(columns) + 1
+        pieces = [b"}\n"] * (step * number)
+        parts = [field.parts(column) for field, column in zip(self._fields, columns, strict=True)]
+        between = b"{"
+        for place, (field, part) in enumerate(zip(self._fields, parts, strict=True)):
+            pieces[2 * place :: step] = [between if part.framed else between + field.before] * number
+            pieces[2 * place + 1 :: step] = part.pieces
+            between = b"" if part.framed else field.after
+        pieces[step - 1 :: step] = [between.removesuffix(b", ") + b"}\n"] * number
+        joined = b"".join(pieces)
+        if parts[-1].framed:
+            # No cell holds a line feed: the comma is that behind the last field.
+            joined = joined.replace(b", }\n", b"}\n")
+        return parts, joined.split(b"\n")[:-1]
 
     def _convert_row(self, row: list[bytes]) -> tuple[bytes, Any]:
         parts = []
         faults: list[tuple[str, CellError]] = []
         non_finite = {}
-        for name, key, cell, text in zip(self._names, self._keys, self._cells, row, strict=True):
+        for field, text in zip(self._fields, row, strict=True):
             if not text:
                 continue
             try:
-                parts.append(b"%b: %b" % (key, cell.text(text)))
-                if cell.kind == "number" and text in NON_FINITE:
-                    non_finite[name] = NON_FINITE[text]
+                parts.append(b"%b: %b" % (field.key, field.cell.text(text)))
+                if field.cell.kind == "number" and text in NON_FINITE:
+                    non_finite[field.name] = NON_FINITE[text]
             except CellError as error:
-                faults.append((name, error))
-                parts.append(b"%b: %b" % (key, encode(text.decode())))
+                faults.append((field.name, error))
+                parts.append(b"%b: %b" % (field.key, encode(text.decode())))
         written = b"{%b}" % b", ".join(parts)
         record = decode(written) | non_finite
         if not faults:
@@ -268,28 +193,91 @@ def _is_json(text: bytes) -> bool:
     return True
 
 
-def _odd_one_out(cell: Cell, column: tuple[bytes, ...]) -> Callable[[bytes], Any] | None:
-    """What tells the cells that stand in a record's text as they are, None where all of the column do."""
-    together = b"".join(column)
-    if cell.kind == "number":
-        return _is_numeric if b"" in column or together.translate(None, _NUMERIC) else None
-    if cell.kind == "text":
-        return _is_simple if b"" in column or _NEEDS_ESCAPE.search(together) else None
-    if cell.kind == "bool":
-        return None if _JSON_BOOLS.issuperset(column) else _JSON_BOOLS.__contains__
-    return _never
-
-
 def _is_numeric(cell: bytes) -> bool:
     return bool(cell) and not cell.translate(None, _NUMERIC)
 
 
-def _is_simple(cell: bytes) -> bool:
-    return bool(cell) and not _NEEDS_ESCAPE.search(cell)
+def _are_json(cells: Iterable[bytes]) -> bool:
+    """Whether numeric cells, empty ones left out, are numbers as JSON spells them."""
+    return _is_json(b"[%b]" % b",".join(filter(None, cells)))
 
 
-def _never(_: bytes) -> bool:
-    return False
+class _Parts(NamedTuple):
+    """What the cells of a column add to the texts of their rows.
+
+    ``framed`` pieces have the field's name and a comma already. ``respelled`` are cells whose value is spelled
+    otherwise; ``apart`` those whose rows have to be read alone, and which add nothing.
+    """
+
+    pieces: Sequence[bytes]
+    framed: bool
+    respelled: Collection[bytes] = ()
+    apart: Collection[bytes] = ()
+
+
+class _Field:
+    """A column: its name, what its cells are, and how they become part of a record's text."""
+
+    def __init__(self, name: str, cell: Cell) -> None:
+        self.name = name
+        self.cell = cell
+        self.key = encode(name)
+        # Of a column of numbers: whether some have turned out to be spelled otherwise than JSON does.
+        self.exact = False
+        # What stands around a cell that is its own JSON text, but for the quotes of a text.
+        quote = b'"' if cell.kind == "text" else b""
+        self.before = b"%b: %b" % (self.key, quote)
+        self.after = quote + b", "
+
+    def parts(self, column: tuple[bytes, ...]) -> _Parts:
+        """For the cells of this column, from rows that follow each other."""
+        if not self._are_plain(column):
+            made = _Pieces(self)
+            return _Parts(list(map(made.__getitem__, column)), True, made.respelled, made.apart)
+        if b"" not in column:
+            return _Parts(column, False)
+        before, after = self.before, self.after
+        return _Parts([b"%b%b%b" % (before, cell, after) if cell else b"" for cell in column], True)
+
+    def _are_plain(self, column: tuple[bytes, ...]) -> bool:
+        """Whether the cells can stand in the text as they are, as far as numbers show it before they are parsed."""
+        kind = self.cell.kind
+        if kind == "bool":
+            return _JSON_BOOLS.issuperset(column)
+        together = b"".join(column)
+        if kind == "number":
+            return not together.translate(None, _NUMERIC) and not (self.exact and not _are_json(column))
+        return kind == "text" and not _NEEDS_ESCAPE.search(together)
+
+
+class _Pieces(dict[bytes, bytes]):
+    """For the cells of one column of a batch, name, value and a comma."""
+
+    def __init__(self, field: _Field) -> None:
+        super().__init__({b"": b""})
+        self.respelled: set[bytes] = set()
+        self.apart: set[bytes] = set()
+        self._field = field
+
+    def __missing__(self, cell: bytes) -> bytes:
+        piece = self[cell] = self._made(cell)
+        return piece
+
+    def _made(self, cell: bytes) -> bytes:
+        field, kind = self._field, self._field.cell.kind
+        text = cell
+        if kind != "number" or field.exact or cell.translate(None, _NUMERIC):
+            try:
+                text = field.cell.text(cell)
+            except CellError:
+                self.apart.add(cell)
+                return b""
+            if kind == "number" and cell in NON_FINITE:
+                self.apart.add(cell)
+                return b""
+            if text != cell and (kind != "text" or b"\r" in cell):
+                self.respelled.add(cell)
+        return b"%b: %b, " % (field.key, text)
 
 
 # --- writing

@@ -24,11 +24,12 @@ from hypothesis import strategies as st
 
 from model_scoring.errors import CorruptInputError, InputError
 from model_scoring.formats.batches import ReadBatch
-from model_scoring.formats.csv import CsvLines, HeaderError, TsvLines, parse_row
+from model_scoring.formats.csv import CsvLines, TsvLines
 from model_scoring.formats.json_text import decode, encode, failure_key
 from model_scoring.formats.ldjson import LdjsonLines
 from model_scoring.formats.lines import batch_lines, read_blocks
 from model_scoring.formats.registry import INPUT_FORMATS, file_reader, line_reader
+from model_scoring.formats.rows import HeaderError, parse_row
 from model_scoring.outcome import Failure
 
 WIDE = 12345678901234567890123
@@ -252,6 +253,31 @@ class TestLdjson(LineContract):
         path.write_text("".join(json.dumps(record) + "\n" for record in records), "utf-8")
 
 
+# Usual and unusual ones of every kind.
+CELLS = (
+    *("", "1", "-2.50", "007", "+5", ".5", "5.", "1e999", "1-2", "NaN", "-Infinity", "1,2", "1_000", "[1", "]"),
+    *(
+        "true",
+        "True",
+        "FALSE",
+        "0",
+        "yes",
+        "plain",
+        "é",
+        "back\\slash",
+        '"',
+        '""',
+        'a "b"',
+        "a\rb",
+        "\0",
+        "a\0,b",
+        "a,b",
+        "a\tb",
+    ),
+    *(" ", "[]", "[1, 2]", '{"a": [1]}', "}, {", ", }"),
+)
+
+
 class TestCsv(LineContract):
     name = "csv"
     delimiter = ","
@@ -271,6 +297,33 @@ class TestCsv(LineContract):
         self.write(tmp_path / "file", records)
         read = [item for _, item in self.read(tmp_path / "file", ["a", "b"], {})]
         assert read == [{name: cell for name, cell in record.items() if cell} for record in records]
+
+    @SLOW
+    @given(
+        st.lists(
+            st.lists(st.lists(st.sampled_from(CELLS), min_size=4, max_size=4), min_size=1, max_size=6), max_size=3
+        ),
+        st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL, None]),
+    )
+    @example([[['"', "1", "1", "1"], ["007", "1", "1", "1"], ['"', "1", "1", "1"]]], csv.QUOTE_ALL)
+    def test_rows_together_are_what_each_is_alone(self, batches: list[list[list[str]]], quoting: int | None) -> None:
+        kinds = ("number", "boolean", "string", "array")
+        described = {"properties": {kind: {"type": kind} for kind in kinds}}
+        reader = line_reader(self.name, kinds, described)
+        for rows in batches:  # one reader: what it has learnt of a batch must not show in the next
+            lines = [self.row(row, quoting) for row in rows]
+            read = reader.read_lines(lines)
+            alone = [line_reader(self.name, kinds, described).read_line(line) for line in lines]
+            alone = [each for each in alone if each[1] is not None]
+            assert read.texts == [text for text, _, _ in alone]
+            assert repr(read.items) == repr([item for _, item, _ in alone])
+
+    def row(self, cells: list[str], quoting: int | None) -> bytes:
+        if quoting is None:
+            return self.delimiter.join(cells).encode()
+        line = io.StringIO(newline="")
+        csv.writer(line, delimiter=self.delimiter, quoting=quoting, lineterminator="").writerow(cells)
+        return line.getvalue().encode()
 
     @pytest.mark.parametrize("line_end", LINE_ENDS[:1])
     def test_a_line_end_in_a_cell_fails_its_lines(self, tmp_path: Path, line_end: str) -> None:
@@ -645,7 +698,11 @@ class TestCsvOutput(OutputContract):
 
     @SLOW
     @given(
-        st.lists(st.lists(st.text(alphabet='ab1.e-+ é"\\,\t'), min_size=2, max_size=2), min_size=1, max_size=5),
+        st.lists(
+            st.lists(st.text(alphabet='ab1.e-+ é"\\,\t') | st.sampled_from(CELLS), min_size=2, max_size=2),
+            min_size=1,
+            max_size=5,
+        ),
         st.sampled_from([{}, {"id": {"type": "number"}}, {"id": {"type": "boolean"}}]),
     )
     def test_rows_that_are_kept_are_what_would_be_written(self, rows: list[list[str]], fields: dict[str, Any]) -> None:
