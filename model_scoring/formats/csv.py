@@ -58,7 +58,9 @@ class CsvReader:
         if None in rows or set(map(len, rows)) != {len(self._names)} or self._may_be_blank(bare):
             return self._read_apart(lines, bare, rows)
         texts, items, odd = self._convert(rows)
-        written: list[bytes | None] = [None if b'"' in line else line for line in bare]
+        written: list[bytes | None] = list(bare)
+        if b'"' in joined:
+            written = [None if b'"' in line else line for line in bare]
         for place in odd:
             written[place] = None
         return ReadBatch(texts, items, 0, 0, written)

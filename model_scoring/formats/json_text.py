@@ -74,8 +74,10 @@ def with_text(parsed: dict[str, Any], text: bytes, marked: bool = False) -> Reco
 
 
 def may_be_deep(texts: list[bytes]) -> bool:
-    """Whether one of the texts has so many brackets that it may be nested too deeply."""
-    return any(text.count(b"[") + text.count(b"{") > DEPTH_LIMIT for text in texts)
+    """Whether one of the texts is so long, and has so many brackets, that it may be nested too deeply."""
+    return max(map(len, texts), default=0) > 2 * DEPTH_LIMIT and any(
+        text.count(b"[") + text.count(b"{") > DEPTH_LIMIT for text in texts
+    )
 
 
 def is_deep(value: Any) -> bool:

@@ -11,7 +11,6 @@ from typing import Any
 
 from model_scoring.formats.batches import BYTE_ORDER_MARK, ReadBatch, failure_line, joined
 from model_scoring.formats.json_text import (
-    DEPTH_LIMIT,
     TOO_DEEP,
     UNREADABLE,
     decode,
@@ -32,7 +31,7 @@ def read_lines(lines: list[bytes]) -> ReadBatch:
         items = list(map(decode, lines))
     except UNREADABLE:
         return _read_one_by_one(lines)
-    if set(map(type, items)) - {dict} or (max(map(len, lines), default=0) > 2 * DEPTH_LIMIT and may_be_deep(lines)):
+    if set(map(type, items)) - {dict} or may_be_deep(lines):
         return _read_one_by_one(lines)
     return ReadBatch(lines, items, 0, 0)
 

@@ -21,6 +21,8 @@ __all__ = ["ParquetReader"]
 
 # Of a column chunk that is held while its pages are read.
 BUFFER_BYTES = 1 << 20
+# For a value of a chunk of texts, on the average; with less it is taken for a number that stands for a text.
+REPEATING_BYTES = 16
 # By this name Python's timezone needs no database of zones.
 UTC_OFFSET = "+00:00"
 
@@ -38,8 +40,11 @@ class ParquetReader:
         Raises ``CorruptInputError``, which names the file ``source``.
         """
         try:
+            metadata = pq.read_metadata(path)
             with pq.ParquetFile(
                 path,
+                metadata=metadata,
+                read_dictionary=_repeating_texts(metadata),
                 buffer_size=BUFFER_BYTES,
                 pre_buffer=False,
                 page_checksum_verification=True,
@@ -50,17 +55,54 @@ class ParquetReader:
                 if len(set(names)) < len(names):
                     raise InputError(f"{source}: two columns have the same name: {', '.join(sorted(names))}")
                 wanted = None if self._columns is None else [name for name in names if name in set(self._columns)]
-                rows = _rows_a_batch(file.metadata, batch_size)
-                missing = file.metadata.num_rows
+                rows = _rows_a_batch(metadata, batch_size)
+                missing = metadata.num_rows
                 for batch in file.iter_batches(batch_size=rows, columns=wanted, use_threads=False):
                     missing -= batch.num_rows
-                    yield _records(batch)
+                    yield from map(_records, _bounded(batch))
                 if missing:
                     raise ValueError(f"its footer tells of {missing} records that it does not hold")
         except (MemoryError, FileNotFoundError, PermissionError):
             raise
         except (pa.ArrowException, OSError, ValueError) as error:
             raise CorruptInputError(source, f"it is not readable as Parquet: {describe(error)}") from error
+
+
+def _repeating_texts(metadata: pq.FileMetaData) -> list[str]:
+    """The columns of texts or bytes that are kept once in the file for many rows: in memory, too, until they are cut
+    into batches by their true size."""
+    found: dict[str, bool] = {}
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for chunk in map(group.column, range(group.num_columns)):
+            if chunk.physical_type == "BYTE_ARRAY" and "." not in chunk.path_in_schema:
+                found[chunk.path_in_schema] = found.get(chunk.path_in_schema, False) or _repeats(chunk)
+    return [name for name, repeats in found.items() if repeats]
+
+
+def _repeats(chunk: pq.ColumnChunkMetaData) -> bool:
+    """Whether most values of a chunk seem to be numbers that stand for those of its dictionary: nothing says so, but
+    then a value takes little, or the dictionary much of the chunk. To read others so takes twice as long, no more."""
+    if chunk.total_uncompressed_size < REPEATING_BYTES * chunk.num_values:
+        return True
+    dictionary = chunk.data_page_offset - chunk.dictionary_page_offset if chunk.has_dictionary_page else 0
+    return bool(4 * dictionary > chunk.total_compressed_size)
+
+
+def _bounded(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """The batch, in halves and their halves until its texts take no more than ``BATCH_BYTES``."""
+    coded = [column for column in batch.columns if pa.types.is_dictionary(column.type)]
+    lengths = [pc.take(pc.binary_length(column.dictionary), column.indices) for column in coded if _is_text(column)]
+    if batch.num_rows > 1 and sum(pc.sum(each).as_py() or 0 for each in lengths) > BATCH_BYTES:
+        half = batch.num_rows // 2
+        yield from _bounded(batch.slice(0, half))
+        yield from _bounded(batch.slice(half))
+    else:
+        yield batch
+
+
+def _is_text(coded: Any) -> bool:
+    kind = coded.type.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_string(kind))
 
 
 def _rows_a_batch(metadata: pq.FileMetaData, batch_size: int) -> int:
@@ -88,6 +130,8 @@ def _records(batch: pa.RecordBatch) -> list[Any]:
 
 def _with_python_type(column: Any) -> Any:
     kind = _python_type(column.type)
+    if pa.types.is_dictionary(column.type):
+        return column.dictionary_decode()
     if kind.equals(column.type):
         return column
     # Digits are cut off; what does not fit raises and does not become another date.

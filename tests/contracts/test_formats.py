@@ -545,6 +545,29 @@ class TestParquet(FileContract):
         assert isinstance(found, list), found
         return found
 
+    def test_texts_that_repeat_make_small_batches(self, tmp_path: Path) -> None:
+        """The file keeps each once; in a batch each would be there as often as it occurs."""
+        number = pa.array([0, 1, None] * 1000)
+        column = pa.DictionaryArray.from_arrays(number, ["x" * 1_000_000, "y" * 900_000])
+        pq.write_table(pa.table({"a": column, "n": range(3000)}), tmp_path / "file", store_schema=False)
+        place = 0
+        for batch in file_reader(self.name, None).read_file(str(tmp_path / "file"), "named", 4096):
+            assert sum(len(each["a"] or "") for each in batch) <= 8 << 20
+            for record in batch:
+                assert (record["n"], record["a"] and record["a"][0]) == (place, ("x", "y", None)[place % 3])
+                place += 1
+        assert place == 3000
+
+    @pytest.mark.parametrize("kind", [pa.string(), pa.binary(), pa.large_string(), pa.int64(), pa.timestamp("us")])
+    def test_columns_that_are_coded(self, tmp_path: Path, kind: pa.DataType) -> None:
+        """As pandas writes categories, and as any other writer does."""
+        numbers = pa.array([1, 2, 1, None], pa.int64())
+        values = (numbers if pa.types.is_timestamp(kind) else numbers.cast(pa.string())).cast(kind)
+        for column in (values, values.dictionary_encode()):
+            for stored in (True, False):
+                items = self.items(tmp_path, pa.table({"a": column}), store_schema=stored)
+                assert items == [{"a": each} for each in values.to_pylist()]
+
     def test_timestamps_of_spark_have_all_years(self, tmp_path: Path) -> None:
         times = [datetime.fromisoformat(text) for text in ("9999-12-31T01:00:00", "0001-01-01T00:00:00")]
         items = self.items(tmp_path, pa.table({"a": times}), use_deprecated_int96_timestamps=True)
