@@ -133,7 +133,8 @@ def test_a_users_own_model_and_settings_travel(project, small):
     with tarfile.open(archive) as tar:
         members = tar.getmembers()
     names = [member.name for member in members]
-    own = {name.partition("site-packages/")[2] for name in names if "/own_" in name and "__pycache__" not in name}
+    # Debian's Python calls the folder dist-packages.
+    own = {name.partition("-packages/")[2] for name in names if "/own_" in name and "__pycache__" not in name}
     assert own - {"own_models", "own_models/files"} == {
         *("own_models/__init__.py", "own_models/factor.py", "own_models/files/factor.json", "own_settings.py")
     }
@@ -311,7 +312,8 @@ def test_it_scores_where_there_is_no_python(work, unpacked):
     stdout, stderr = task.communicate(INPUT)
     assert (task.returncode, stdout) == (0, EXPECTED), stderr.decode()
     assert b"reporter:counter:model scoring,predictions,14" in stderr
-    outside = {path for path in mapped if not Path(path).is_relative_to(unpacked)}
+    # In a container the kernel may tell the path as it is outside.
+    outside = {path for path in mapped if f"{unpacked}/" not in path}
     assert any("/sklearn/svm/" in path for path in mapped)
     assert {path for path in outside if not is_c_library(Path(path).name)} == set()
 
