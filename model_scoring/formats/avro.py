@@ -4,12 +4,14 @@ A record is what the file's schema, which must be that of a record, says; values
 ``values.py``. A file that is cut off, or has anything that cannot be decoded, raises ``CorruptInputError``.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import fastavro
+from fastavro import _read_py
 from fastavro.read import LOGICAL_READERS
 
 from model_scoring.errors import CorruptInputError, InputError
@@ -21,6 +23,8 @@ __all__ = ["AvroReader"]
 
 MAGIC = b"Obj\x01"
 SYNC_BYTES = 16
+# What the interpreter needs to read records as deep as may be, at some six frames for each level.
+FRAMES = 10_000
 
 
 class AvroReader:
@@ -60,11 +64,20 @@ class AvroReader:
             if not isinstance(schema, dict) or schema.get("type") != "record":
                 raise InputError(f"{source}: its Avro schema is not that of a record: {str(schema)[:100]}")
             _check_end(file, blocks._header["sync"], source)
+            recursive = _is_recursive(schema)
+            if recursive:
+                # The compiled reader overflows the stack, and ends the process, where data is nested deep enough.
+                file.seek(0)
+                blocks = _read_py.block_reader(file, handle_unicode_errors="surrogateescape")
             for block in blocks:
                 size = len(block.bytes_.getbuffer())
-                yield _records(block), size
+                with _room_for_frames(FRAMES if recursive else 0):
+                    records = _records(block)
+                yield records, size
         except (InputError, GeneratorExit):
             raise
+        except RecursionError as error:
+            raise CorruptInputError(source, "it has a record that is nested too deep to be read") from error
         except MemoryError as error:  # a length that damage has made
             raise CorruptInputError(source, "it has a value that does not fit into memory") from error
         except Exception as error:  # fastavro raises whatever the bytes lead it into
@@ -84,6 +97,35 @@ def _records(block: Any) -> list[Any]:
     if block.bytes_.read(1):
         raise ValueError("a block holds more than its records")
     return list(map(readable, records)) if met else records
+
+
+def _is_recursive(schema: Any, within: frozenset[str] = frozenset()) -> bool:
+    """Whether a type of the schema may hold itself, so that no schema bounds how deep its values are nested.
+
+    By names without their namespaces: a schema that is taken for recursive and is not is read all the same.
+    """
+    if isinstance(schema, list):
+        return any(_is_recursive(each, within) for each in schema)
+    if isinstance(schema, str):
+        return _short(schema) in within
+    if "fields" in schema:
+        within |= {_short(schema.get("name", ""))}
+        return any(_is_recursive(field["type"], within) for field in schema["fields"])
+    return any(_is_recursive(schema[name], within) for name in ("type", "items", "values") if name in schema)
+
+
+def _short(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+@contextmanager
+def _room_for_frames(frames: int) -> Iterator[None]:
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, frames))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 @contextmanager

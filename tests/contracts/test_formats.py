@@ -524,6 +524,27 @@ class TestAvro(FileContract):
         batches = list(file_reader(self.name, None).read_file(str(tmp_path / "file"), "named", 4096))
         assert max(map(len, batches)) <= 9
 
+    def test_nesting_without_bounds_fails_its_record_or_is_named(self, tmp_path: Path) -> None:
+        held = {"name": "next", "type": ["null", "x.Link"]}
+        schema = {"type": "record", "name": "x.Link", "fields": [{"name": "v", "type": "long"}, held]}
+        fastavro.writer(file := io.BytesIO(), schema, [], codec="null", sync_marker=b"0123456789abcdef")
+
+        def outcomes(*depths: int) -> Any:
+            links = b"".join(b"\x02\x02" * (depth - 1) + b"\x02\x00" for depth in depths)
+            length = io.BytesIO()
+            fastavro.schemaless_writer(length, "long", len(links))
+            block = bytes([2 * len(depths)]) + length.getvalue() + links + b"0123456789abcdef"
+            (tmp_path / "file").write_bytes(file.getvalue() + block)
+            return self.outcomes(tmp_path / "file")
+
+        shallow, deep, failure, last = outcomes(1, 400, 401, 1)
+        assert shallow == last == {"v": 1, "next": None}
+        assert deep["next"]["next"]["v"] == 1
+        assert isinstance(failure, Failure)
+        for depth in (5_000, 100_000):
+            assert "nested too deep to be read" in str(outcomes(1, depth))
+        assert sys.getrecursionlimit() < 5_000
+
     def test_a_file_of_no_records_is_named(self, tmp_path: Path) -> None:
         with (tmp_path / "file").open("wb") as file:
             fastavro.writer(file, "string", ["a"])

@@ -25,6 +25,7 @@ from tests.engines.emr.aws import Aws
 from tests.engines.emr.settings import REGION
 from tests.engines.hadoop_jobs import finish
 from tests.model_mapreduce_job_tests.jobs import GOLDEN, IRIS, ROOT, SCRIPT, run_command
+from tests.model_mapreduce_job_tests.test_foreign_files import FOREIGN
 
 LOCAL_INPUT = "./data/input.ldjson"
 ENDED = ("TERMINATED", "TERMINATED_WITH_ERRORS")
@@ -173,8 +174,8 @@ def test_a_cluster_that_aws_rejects(aws: Aws) -> None:
     assert re.search(r"Cluster j-\w+.*: (its state is )?TERMINATED_WITH_ERRORS, .*NobodysRole is invalid", told)
 
 
-@pytest.mark.parametrize("pool", [(), ("--pool-clusters",)])
-def test_ctrl_c_ends_the_cluster(aws: Aws, pool: tuple[str, ...]) -> None:
+def started_cluster(aws: Aws, *pool: str) -> tuple[subprocess.Popen[bytes], str]:
+    """A job whose own cluster is being bootstrapped, and that cluster."""
     before = clusters(aws)
     job = start(aws, *pool, "--bootstrap", "sleep 300", LOCAL_INPUT)
     end = time.monotonic() + 60
@@ -183,13 +184,38 @@ def test_ctrl_c_ends_the_cluster(aws: Aws, pool: tuple[str, ...]) -> None:
         time.sleep(0.1)
     aws.wait_for(made[0], "BOOTSTRAPPING")
     time.sleep(1)
+    return job, made[0]
+
+
+@pytest.mark.parametrize("pool", [(), ("--pool-clusters",)])
+def test_ctrl_c_ends_the_cluster(aws: Aws, pool: tuple[str, ...]) -> None:
+    job, made = started_cluster(aws, *pool)
     job.send_signal(signal.SIGINT)
     ran = finish(job, 60)
     told = ran.stderr.decode()
     assert ran.returncode == 130, told
-    assert re.search(rf"Cluster {made[0]} is ended: its state is TERMINAT\w+", told)
-    assert re.search(rf"Its logs stay in s3://mrjob-\w+/tmp/logs/{made[0]}/", told)
-    assert aws.wait_for(made[0], *ENDED)
+    assert re.search(rf"Cluster {made} is ended: its state is TERMINAT\w+", told)
+    assert re.search(rf"Its logs stay in s3://mrjob-\w+/tmp/logs/{made}/", told)
+    assert aws.wait_for(made, *ENDED)
+
+
+def test_ctrl_c_leaves_a_cluster_on_which_the_step_of_another_job_waits(aws: Aws) -> None:
+    job, made = started_cluster(aws, "--pool-clusters")
+    try:
+        other = {"Name": "another job", "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["true"]}}
+        [waits] = aws.emr.add_job_flow_steps(JobFlowId=made, Steps=[other])["StepIds"]
+        job.send_signal(signal.SIGINT)
+        ran = finish(job, 60)
+        told = ran.stderr.decode()
+        assert ran.returncode == 130, told
+        assert f"Cluster {made} is kept." in told
+        states = {each["Id"]: each["Status"]["State"] for each in aws.emr.list_steps(ClusterId=made)["Steps"]}
+        assert states.pop(waits) == "PENDING"
+        assert set(states.values()) == {"CANCELLED"}, "the job's own"
+        assert aws.state(made) == "BOOTSTRAPPING"
+    finally:
+        aws.emr.terminate_job_flows(JobFlowIds=[made])
+    aws.wait_for(made, *ENDED)
 
 
 def test_a_cluster_made_by_hand_is_joined_by_jobs_of_its_pool_and_outlives_them(aws: Aws) -> None:
@@ -281,6 +307,20 @@ def test_a_kept_cluster_needs_nothing_but_the_archive(aws: Aws, bucket: str, kep
     assert "e.g. " in told, "an example has come over SSH"
     assert clusters(aws) == before
     assert aws.state(kept) == "WAITING"
+
+
+@pytest.mark.parametrize("name", ["parquet", "avro"])
+def test_files_that_are_read_whole(aws: Aws, bucket: str, kept: str, name: str) -> None:
+    folder = FOREIGN / f"spark_{name}"
+    for path in filter(Path.is_file, folder.rglob("*")):
+        aws.s3.put_object(Bucket=bucket, Key=f"{name}/{path.relative_to(folder)}", Body=path.read_bytes())
+    how = ("--input_format", name, "--output_format", "ldjson", "--partition_fields")
+    place = (f"s3://{bucket}/{name}/", "--output-dir", f"s3://{bucket}/scored_{name}")
+    _, told = run(aws, *on(kept), *how, *place, ssh=True)
+    written = output(aws, bucket, f"scored_{name}/")
+    assert written == lines_of(run_command(*IRIS, "--no-conf", *how, folder).stdout)
+    assert written.total() == 14
+    assert re.search(r"files +2\n", told)
 
 
 def test_two_steps(aws: Aws, kept: str) -> None:
