@@ -111,8 +111,6 @@ def start(model: str, *arguments: object) -> subprocess.Popen[bytes]:
         env=os.environ | environment,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        # Tests that are run under nohup hand down that it is ignored, and the job leaves that as it is.
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # noqa: PLW1509  # no thread runs beside
     )
     assert process.stderr
     while b"Running step" not in (line := process.stderr.readline()):
