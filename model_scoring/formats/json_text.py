@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from typing import Any, cast
 
 import msgspec
@@ -28,6 +29,7 @@ __all__ = [
     "is_deep",
     "key_reader",
     "may_be_deep",
+    "object_texts",
     "record_key",
     "spaced",
     "with_text",
@@ -138,6 +140,23 @@ _encode_compact = msgspec.json.Encoder(enc_hook=_plain).encode
 spaced = cast("Callable[[bytes], bytes]", partial(msgspec.json.format, indent=0))
 
 
+def object_texts(values: list[Any], compact: Callable[[list[Any]], bytes]) -> list[bytes] | None:
+    """The text of each value, by one call for all of them: half the time of one for each.
+
+    None where that does not show each: a value is no plain dict, holds what looks like the place between two, or NaN,
+    which is written as null. ``compact`` gives the JSON text of a list; what it raises is raised.
+    """
+    if set(map(type, values)) != {dict}:
+        return None
+    together = spaced(compact(values))
+    nulls = together.count(b"null")
+    if nulls and nulls != list(chain.from_iterable(map(dict.values, values))).count(None):
+        return None
+    # JSON text has no line feed in it, and all values but the last end at such a place: so many lines, so many places.
+    texts = together[1:-1].replace(b"}, {", b"}\n{").split(b"\n")
+    return texts if len(texts) == len(values) else None
+
+
 def encode(value: Any) -> bytes:
     """``value`` as JSON text on one line. Raises ``TypeError`` or ``ValueError`` for what JSON cannot carry."""
     if isinstance(value, JsonText):
@@ -183,6 +202,8 @@ class PredictionEncoder:
         """
         self.tally = None
         try:
+            if not self._repeating and (texts := _texts_together(predictions, missing)) is not None:
+                return texts, {}
             compact = list(map(_encode_compact, predictions))
         except MemoryError:
             raise
@@ -216,6 +237,16 @@ class PredictionEncoder:
                 message = f"the prediction cannot be written as JSON: {describe(error)}"
                 failures[position] = Failure(None, "write", type(error).__name__, message)
         return encoded, failures
+
+
+def _texts_together(predictions: list[Any], missing: int) -> list[bytes] | None:
+    if not missing:
+        return object_texts(predictions, _encode_compact)
+    texts = object_texts([each for each in predictions if each is not None], _encode_compact)
+    if texts is None:
+        return None
+    following = iter(texts)
+    return [b"null" if each is None else next(following) for each in predictions]
 
 
 def _may_hide_nonfinite(different: Counter[bytes] | list[bytes], missing: int) -> bool:

@@ -21,7 +21,15 @@ from typing import Any
 import msgspec
 
 from model_scoring.formats.batches import ReadBatch
-from model_scoring.formats.json_text import TOO_DEEP, encode, holds_nonfinite, is_deep, may_be_deep, spaced
+from model_scoring.formats.json_text import (
+    TOO_DEEP,
+    encode,
+    holds_nonfinite,
+    is_deep,
+    may_be_deep,
+    object_texts,
+    spaced,
+)
 from model_scoring.outcome import Failure, describe, shorten
 
 __all__ = ["Unreadable", "read_values", "readable", "value_text"]
@@ -54,14 +62,13 @@ def _unreadable(value: Any) -> str | None:
 def read_values(values: list[Any]) -> ReadBatch:
     """The batch of these records, ``Failure`` among them, with their text. Never raises for what a record holds."""
     try:
-        compact = list(map(_encode, values))
+        texts = object_texts(values, _encode)
     except MemoryError:
         raise
     except Exception:  # a value that has no text: find out whose it is
-        compact = []
-    usual = compact and set(map(type, values)) == {dict} and not may_be_deep(compact)
-    if usual and b"null" not in b"".join(compact):
-        return ReadBatch(list(map(spaced, compact)), values, 0, 0)
+        texts = None
+    if texts is not None and not may_be_deep(texts):
+        return ReadBatch(texts, values, 0, 0)
     return ReadBatch.of_each((*_read_value(value), False) for value in values)
 
 

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 
 from model_scoring.formats import ldjson
 from model_scoring.formats.batches import BYTE_ORDER_MARK as MARK
-from model_scoring.formats.json_text import JsonText, PredictionEncoder, encode, failure_key, key_reader, record_key
+from model_scoring.formats.json_text import (
+    JsonText,
+    PredictionEncoder,
+    encode,
+    failure_key,
+    holds_nonfinite,
+    key_reader,
+    record_key,
+)
 from model_scoring.outcome import Failure
 
 GOOD = b'{"a": 1}'
@@ -277,6 +285,19 @@ def test_a_batch_is_written_as_its_predictions_one_by_one(batches):
         if encoder.tally is not None:
             assert sum(encoder.tally.values()) == len(batch)
             assert Counter(encoder.tally.values()) == Counter(Counter(texts).values())
+
+
+ODD_TEXTS = st.sampled_from(["}, {", "null", '"}, {"', "a\nb", None, math.nan, [{"a": 1}, {}], {"null": None}, 1.5])
+
+
+@given(batch=st.lists(st.none() | st.dictionaries(st.text("ab}{, ", max_size=4), ODD_TEXTS | JSON_VALUES, max_size=3)))
+def test_predictions_that_differ_are_written_together_as_one_by_one(batch):
+    encoder = PredictionEncoder()
+    encoder.encode_batch([{"p": number} for number in range(300)])  # from here on none is expected to repeat
+    texts, failures = encoder.encode_batch(batch, batch.count(None))
+    assert list(failures) == [place for place, value in enumerate(batch) if holds_nonfinite(value)]
+    assert texts == [b"null" if place in failures else encode(value) for place, value in enumerate(batch)]
+    assert encoder.tally is None
 
 
 @pytest.mark.parametrize(
