@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from mrjob.emr import EMRJobRunner
+from mrjob.emr import _MAX_MINS_IDLE_BOOTSTRAP_ACTION_PATH, EMRJobRunner
 from mrjob.parse import is_s3_uri, is_uri, parse_s3_uri
 from mrjob.setup import WorkingDirManager
 from mrjob.step import StepFailedException
@@ -334,6 +334,33 @@ class EmrExtras(MrjobExtras):
                         for path in self._runner.fs.ls(folder):
                             if posixpath.basename(path).startswith("stderr"):
                                 yield path
+
+    def tidy_up(self) -> None:
+        """Removes the job's temporary files but for the bootstrap's, where a cluster that was made for a pool goes on:
+        nodes that have not run it yet, or join later, fetch it from there. mrjob would remove all.
+        """
+        runner = self._runner
+        removes = {"ALL", "TMP", "CLOUD_TMP"} & set(runner._cleanup_mode())
+        if not removes or not runner._created_cluster or not runner._opts["pool_clusters"]:
+            return
+        try:
+            if runner._describe_cluster()["Status"]["State"] not in ALIVE:
+                return
+            needed = self._bootstrap_uris()
+            for path in [each for each in runner.fs.ls(runner._cloud_tmp_dir) if each not in needed]:
+                runner.fs.rm(path)
+        except (ClientError, BotoCoreError) as error:
+            log.warning("Temporary files stay in %s: %s", runner._cloud_tmp_dir, explained(error))
+        else:
+            log.info("What its nodes are made with stays for those that join later: %s", runner._cloud_tmp_dir)
+        runner._cloud_tmp_dir = None  # as mrjob says that there is nothing left to remove
+
+    def _bootstrap_uris(self) -> set[str]:
+        runner = self._runner
+        paths = [*runner._bootstrap_dir_mgr.paths(), runner._master_bootstrap_script_path]
+        paths += [*(action["path"] for action in runner._bootstrap_actions()), _MAX_MINS_IDLE_BOOTSTRAP_ACTION_PATH]
+        uploaded = runner._upload_mgr.path_to_uri()
+        return {uploaded[path] for path in paths if path in uploaded}
 
     def mark_succeeded(self) -> None:
         """Writes ``_SUCCESS`` into the output folder."""

@@ -140,6 +140,9 @@ class HadoopRunner(HadoopInputRunner):
 
     # --- after the job
 
+    def tidy_up(self) -> None:
+        """Nothing."""
+
     def mark_succeeded(self) -> None:
         """Writes ``_SUCCESS`` into the output folder."""
         self._mark("_SUCCESS")

@@ -7,6 +7,8 @@ counts add up, and ``_SUCCESS`` is written last.
 import codecs
 import time
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +39,7 @@ def launch(job: Any, model: Any) -> None:
     )
     started = time.monotonic()
     version = f"{model.major_version}.{model.minor_version}"
-    with cloud_errors(job.options.runner), job.make_runner() as runner:
-        extras = extras_of(runner)
+    with cloud_errors(job.options.runner), job.make_runner() as runner, _tidied(extras_of(runner)) as extras:
         extras.check_paths()
         layout = settle_layout(job, model, runner, extras)
         _remove_old_summary(job.options.summary_file)
@@ -60,6 +61,14 @@ def launch(job: Any, model: Any) -> None:
         summary.examples = extras.examples
         summary.seconds = time.monotonic() - started
         _finish(job, extras, summary)
+
+
+@contextmanager
+def _tidied(extras: RunnerExtras) -> Iterator[RunnerExtras]:
+    try:
+        yield extras
+    finally:
+        extras.tidy_up()
 
 
 def _run(runner: MRJobRunner, extras: RunnerExtras) -> None:

@@ -61,6 +61,9 @@ class RunnerExtras(Protocol):
     def mark_failed(self, text: str) -> None:
         """Says in the output folder that it is not that of a job that succeeded, where others may come upon it."""
 
+    def tidy_up(self) -> None:
+        """Comes last, whatever the end: keeps from the runner's clean-up what others still need."""
+
 
 class MrjobExtras:
     """For a runner of mrjob's own: what its file systems can tell."""
@@ -102,6 +105,9 @@ class MrjobExtras:
         """Nothing: the engine has written its own ``_SUCCESS``."""
 
     def mark_failed(self, text: str) -> None:
+        """Nothing."""
+
+    def tidy_up(self) -> None:
         """Nothing."""
 
 

@@ -139,6 +139,9 @@ class LocalInputRunner(SimMRJobRunner):  # type: ignore[misc]  # mrjob has no ty
         if folder.is_dir() and any(folder.iterdir()):
             raise CommandLineError(f"--output-dir {wanted} exists and is not empty. Remove it or name another folder.")
 
+    def tidy_up(self) -> None:
+        """Nothing."""
+
     def mark_succeeded(self) -> None:
         """Writes the empty file ``_SUCCESS`` into the output folder."""
         Path(self.get_output_dir(), "_SUCCESS").touch()

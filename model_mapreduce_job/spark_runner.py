@@ -234,6 +234,9 @@ class SparkRunner(SparkMRJobRunner):  # type: ignore[misc]  # mrjob has no types
     def fetch_examples(self, wanted: int) -> None:
         """Nothing: they have come with what the tasks wrote, as far as tasks write to this terminal."""
 
+    def tidy_up(self) -> None:
+        """Nothing."""
+
     def mark_succeeded(self) -> None:
         """Writes ``_SUCCESS`` into the output folder."""
         self._mark("_SUCCESS", "")

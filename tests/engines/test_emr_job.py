@@ -180,6 +180,7 @@ def started_cluster(aws: Aws, *pool: str) -> tuple[subprocess.Popen[bytes], str]
     job = start(aws, *pool, "--bootstrap", "sleep 300", LOCAL_INPUT)
     end = time.monotonic() + 60
     while not (made := [each for each in clusters(aws) if each not in before]):
+        assert job.poll() is None, finish(job).stderr.decode()
         assert time.monotonic() < end
         time.sleep(0.1)
     aws.wait_for(made[0], "BOOTSTRAPPING")
@@ -209,6 +210,12 @@ def test_ctrl_c_leaves_a_cluster_on_which_the_step_of_another_job_waits(aws: Aws
         told = ran.stderr.decode()
         assert ran.returncode == 130, told
         assert f"Cluster {made} is kept." in told
+        # What nodes that have not run the bootstrap yet fetch for it is there still, and nothing else.
+        stays = re.search(r"stays for those that join later: s3://([^/]+)/(\S+/)", told)
+        assert stays, told
+        left = {name.rpartition("/")[2] for name in keys(aws, stays[1], stays[2])}
+        assert left == {"b.sh", "nodes.tar", "terminate_idle_cluster_emr.sh"}
+        time.sleep(3)
         states = {each["Id"]: each["Status"]["State"] for each in aws.emr.list_steps(ClusterId=made)["Steps"]}
         assert states.pop(waits) == "PENDING"
         assert set(states.values()) == {"CANCELLED"}, "the job's own"
