@@ -13,6 +13,7 @@ from operator import attrgetter
 from typing import Any
 
 from ml_model_abc import MLModel, MLModelException, MLModelSchemaValidationException
+from model_scoring.formats.json_text import encode
 from model_scoring.isolation import is_crash
 from model_scoring.outcome import Failure
 from model_scoring.record_schema import described_schema, properties
@@ -136,11 +137,26 @@ class Labels:
         return counted
 
     def _name(self, prediction: Any) -> str:
-        value = prediction.get(self._field) if isinstance(prediction, dict) else None
         try:
-            return self._names.get(value, f"{LABEL_PREFIX}other")
+            return self._names.get(self._label(prediction), f"{LABEL_PREFIX}other")
         except TypeError:  # a list or dict where a label was promised
             return f"{LABEL_PREFIX}other"
+
+    def _label(self, prediction: Any) -> Any:
+        """The label as JSON has it."""
+        if isinstance(prediction, dict) and type(value := prediction.get(self._field)) in _PLAIN:
+            return value
+        try:
+            written = json.loads(encode(prediction))
+        except MemoryError:
+            raise
+        except Exception:  # a subclass's protocol writes it, in its own way
+            return None
+        return written.get(self._field) if isinstance(written, dict) else None
+
+
+# Values that JSON has as they are, or that are missing.
+_PLAIN = frozenset((str, int, bool, float, type(None)))
 
 
 def _closed_list(described: dict[str, Any]) -> list[Any]:

@@ -80,7 +80,7 @@ def _json_text(cell: bytes) -> bytes:
         value = decode(cell)
     except UNREADABLE:
         value = None
-    if not isinstance(value, list | dict) or is_deep(value):
+    if not isinstance(value, list | dict) or is_deep([value]):  # it is within a record
         raise CellError("json_parsing", f"{_shown(cell)} is not a list or an object in JSON")
     return cell.strip().translate(_LINE_ENDS)
 

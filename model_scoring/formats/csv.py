@@ -13,7 +13,7 @@ read alone. Both ways give the same.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import compress, repeat
 from typing import Any, NamedTuple
 
@@ -51,34 +51,56 @@ class CsvReader:
     def read_lines(self, lines: list[bytes]) -> ReadBatch:
         """Parses lines without their LF. Never raises for what a line holds."""
         joined = b"\n".join(lines)
-        if BYTE_ORDER_MARK in joined or not _is_utf8(joined):
-            return ReadBatch.of_each(map(self.read_line, lines))
         bare = [line.removesuffix(b"\r") for line in lines] if b"\r" in joined else lines
         rows: list[Any] = self._rows.of(bare)
-        if None in rows or set(map(len, rows)) != {len(self._names)} or self._may_be_blank(bare):
-            return self._read_apart(lines, bare, rows)
+        is_utf8 = _is_utf8(joined)
+        marked = joined.startswith(BYTE_ORDER_MARK) or b"\n" + BYTE_ORDER_MARK in joined
+        same = None not in rows and set(map(len, rows)) == {len(self._names)}
+        if is_utf8 and same and not marked and not self._may_be_blank(bare):
+            return self._read_rows(bare, rows)
+        return self._read_apart(lines, bare, rows, is_utf8=is_utf8)
+
+    def _read_rows(self, lines: list[bytes], rows: list[Any]) -> ReadBatch:
+        """The batch of lines whose cells are ``rows``, as many as there are columns."""
         texts, items, odd = self._convert(rows)
-        written: list[bytes | None] = list(bare)
-        if b'"' in joined:
-            written = [None if b'"' in line else line for line in bare]
+        written: list[bytes | None] = list(lines)
+        if b'"' in b"".join(lines):
+            written = [None if b'"' in line else line for line in lines]
         for place in odd:
             written[place] = None
         return ReadBatch(texts, items, 0, 0, written)
 
-    def _read_apart(self, lines: list[bytes], bare: list[bytes], rows: list[Any]) -> ReadBatch:
+    def _read_apart(self, lines: list[bytes], bare: list[bytes], rows: list[Any], *, is_utf8: bool) -> ReadBatch:
         """Reads the lines that are rows together and the others one by one."""
         width = len(self._names)
-        is_row = [row is not None and len(row) == width for row in rows]
+        is_row = [
+            row is not None and len(row) == width and not line.startswith(BYTE_ORDER_MARK)
+            for row, line in zip(rows, bare, strict=True)
+        ]
+        if not is_utf8:
+            is_row = [each and _is_utf8(line) for each, line in zip(is_row, bare, strict=True)]
         if width == 1:
             is_row = [each and bool(line.strip(self._blanks)) for each, line in zip(is_row, bare, strict=True)]
         if not any(is_row):
             return ReadBatch.of_each(map(self.read_line, lines))
-        together = self.read_lines(list(compress(lines, is_row)))
-        read = iter(zip(together.texts, together.items, strict=True))
-        each = [
-            (*next(read), False) if usual else self.read_line(line) for line, usual in zip(lines, is_row, strict=True)
-        ]
-        return ReadBatch.of_each(each)
+        together = self._read_rows(list(compress(bare, is_row)), list(compress(rows, is_row)))
+        assert together.rows is not None
+        usual = zip(together.texts, together.items, together.rows, strict=True)
+        written: list[bytes | None] = []
+
+        def each() -> Iterator[tuple[bytes, Any, bool]]:
+            for line, is_usual in zip(lines, is_row, strict=True):
+                if is_usual:
+                    text, item, row = next(usual)
+                    written.append(row)
+                    yield text, item, False
+                else:
+                    read = self.read_line(line)
+                    if read[1] is not None:
+                        written.append(None)
+                    yield read
+
+        return ReadBatch.of_each(each())._replace(rows=written)
 
     def _may_be_blank(self, lines: list[bytes]) -> bool:
         """Whether a blank line passes for a row: only where a row is one cell."""

@@ -9,9 +9,10 @@ What may be changed here: how fast. The bytes are pinned by golden files.
 import base64
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import chain
+from types import NoneType
 from typing import Any, cast
 
 import msgspec
@@ -27,6 +28,7 @@ __all__ = [
     "failure_key",
     "holds_nonfinite",
     "is_deep",
+    "is_too_deep",
     "key_reader",
     "may_be_deep",
     "object_texts",
@@ -80,6 +82,11 @@ def may_be_deep(texts: list[bytes]) -> bool:
     return max(map(len, texts), default=0) > 2 * DEPTH_LIMIT and any(
         text.count(b"[") + text.count(b"{") > DEPTH_LIMIT for text in texts
     )
+
+
+def is_too_deep(text: bytes, value: Any) -> bool:
+    """Whether ``value``, whose JSON text is ``text``, is nested more than ``DEPTH_LIMIT`` deep."""
+    return len(text) > 2 * DEPTH_LIMIT and may_be_deep([text]) and is_deep(value)
 
 
 def is_deep(value: Any) -> bool:
@@ -140,20 +147,27 @@ _encode_compact = msgspec.json.Encoder(enc_hook=_plain).encode
 spaced = cast("Callable[[bytes], bytes]", partial(msgspec.json.format, indent=0))
 
 
+# Between two values of a batch while they are written together; what holds it, too, is written one by one.
+_BETWEEN = 7403914862053
+_PLACE_BETWEEN = b"}, %d, {" % _BETWEEN
+
+
 def object_texts(values: list[Any], compact: Callable[[list[Any]], bytes]) -> list[bytes] | None:
     """The text of each value, by one call for all of them: half the time of one for each.
 
-    None where that does not show each: a value is no plain dict, holds what looks like the place between two, or NaN,
-    which is written as null. ``compact`` gives the JSON text of a list; what it raises is raised.
+    None where that does not show each: a value is no plain dict, or one may hold NaN, which is written as null.
+    ``compact`` gives the JSON text of a list; what it raises is raised.
     """
     if set(map(type, values)) != {dict}:
         return None
-    together = spaced(compact(values))
+    parts: list[Any] = [_BETWEEN] * (2 * len(values) - 1)
+    parts[0::2] = values
+    together = spaced(compact(parts))
     nulls = together.count(b"null")
-    if nulls and nulls != list(chain.from_iterable(map(dict.values, values))).count(None):
+    if nulls and nulls != list(map(type, chain.from_iterable(map(dict.values, values)))).count(NoneType):
         return None
-    # JSON text has no line feed in it, and all values but the last end at such a place: so many lines, so many places.
-    texts = together[1:-1].replace(b"}, {", b"}\n{").split(b"\n")
+    # JSON text has no line feed in it: so many lines, so many places between two.
+    texts = together[1:-1].replace(_PLACE_BETWEEN, b"}\n{").split(b"\n")
     return texts if len(texts) == len(values) else None
 
 
@@ -215,7 +229,8 @@ class PredictionEncoder:
         self, predictions: list[Any], compact: list[bytes], missing: int
     ) -> tuple[list[bytes], dict[int, Failure]]:
         different = Counter(compact) if self._repeating else compact
-        if _may_hide_nonfinite(different, missing) and any(map(holds_nonfinite, predictions)):
+        nulls = different[b"null"] if isinstance(different, Counter) else different.count(b"null")
+        if nulls != missing or (_may_hide_nonfinite(different) and any(map(holds_nonfinite, predictions))):
             return self._encode_one_by_one(predictions)
         if not isinstance(different, Counter):
             return list(map(spaced, compact)), {}
@@ -229,7 +244,10 @@ class PredictionEncoder:
         failures: dict[int, Failure] = {}
         for position, prediction in enumerate(predictions):
             try:
-                encoded.append(encode(prediction))
+                text = encode(prediction)
+                if text == b"null" and prediction is not None:
+                    raise ValueError(f"this {type(prediction).__name__} is null in JSON, which says that there is none")
+                encoded.append(text)
             except MemoryError:
                 raise
             except (Exception, SystemExit) as error:  # the prediction's own code, or a value that JSON does not have
@@ -249,9 +267,6 @@ def _texts_together(predictions: list[Any], missing: int) -> list[bytes] | None:
     return [b"null" if each is None else next(following) for each in predictions]
 
 
-def _may_hide_nonfinite(different: Counter[bytes] | list[bytes], missing: int) -> bool:
-    """Whether a null was written that may have been NaN; the ``missing`` predictions are written as null too."""
-    if any(b"null" in each and each != b"null" for each in different):
-        return True
-    nulls = different[b"null"] if isinstance(different, Counter) else different.count(b"null")
-    return nulls != missing
+def _may_hide_nonfinite(different: Iterable[bytes]) -> bool:
+    """Whether a null was written within a prediction that may have been NaN."""
+    return any(b"null" in each and each != b"null" for each in different)

@@ -16,7 +16,7 @@ from model_scoring.formats.json_text import (
     decode,
     encode,
     failure_key,
-    is_deep,
+    is_too_deep,
     may_be_deep,
     record_key,
 )
@@ -53,8 +53,7 @@ def _read_text(text: bytes) -> dict[str, Any] | Failure | None:
     except UNREADABLE as error:
         return Failure(text, "read", *_unreadable(text, error)) if text.strip() else None
     if type(value) is dict:
-        deep = may_be_deep([text]) and is_deep(value)
-        return Failure(text, "read", "not_json", TOO_DEEP) if deep else value
+        return Failure(text, "read", "not_json", TOO_DEEP) if is_too_deep(text, value) else value
     return Failure(text, "read", "not_an_object", f"a record is a JSON object, this is {_JSON_NAMES[type(value)]}")
 
 

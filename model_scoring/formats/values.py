@@ -16,6 +16,7 @@ what a later step or job reads, is JSON:
 """
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -25,7 +26,7 @@ from model_scoring.formats.json_text import (
     TOO_DEEP,
     encode,
     holds_nonfinite,
-    is_deep,
+    is_too_deep,
     may_be_deep,
     object_texts,
     spaced,
@@ -74,7 +75,9 @@ def read_values(values: list[Any]) -> ReadBatch:
 
 def _read_value(value: Any) -> tuple[bytes, Any]:
     if type(value) is Failure:
-        return _read_value(value.record)[0], value
+        text, read = _read_value(value.record)
+        # What has no text cannot be told apart from what is no record.
+        return text, replace(value, record=read.record) if type(read) is Failure else value
     try:
         return value_text(value), value
     except MemoryError:
@@ -96,7 +99,7 @@ def value_text(value: dict[str, Any]) -> bytes:
     if type(value) is not dict:
         raise TypeError(f"{type(value).__name__} is no record")
     compact = _encode(value)
-    if may_be_deep([compact]) and is_deep(value):
+    if is_too_deep(compact, value):
         raise ValueError(TOO_DEEP)
     if b"null" in compact and holds_nonfinite(value):
         return encode(_finite(value))
