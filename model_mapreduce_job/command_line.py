@@ -189,7 +189,8 @@ def add_options(job: Any) -> None:
     job.add_passthru_arg(
         "--key_field",
         metavar="F",
-        help="Use this field of the record as the output's key. A failed record's key is always the whole record.",
+        help="Use this field of the record as the output's key. A failed record's key is the whole record, as far as it "
+        "was read.",
     )
     job.add_passthru_arg(
         "--input_format",

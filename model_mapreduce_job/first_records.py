@@ -1,6 +1,7 @@
 """What the launcher reads of the input before anything is submitted: its first lines, for the columns, and its first
 records, for the preflight."""
 
+import logging
 import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +19,12 @@ from model_mapreduce_job.task_records import TaskRecords
 from model_scoring.formats.lines import batch_lines
 from model_scoring.formats.partitions import partition_fields
 from model_scoring.formats.registry import INPUT_FORMATS
+from model_scoring.outcome import shorten
+from model_scoring.record_schema import described_schema, properties
 
 __all__ = ["FirstRecords", "first_records", "settle_layout"]
+
+log = logging.getLogger("mrjob.launch")  # where mrjob's own --quiet reaches it
 
 # Files whose first lines are read at the same time: on a cluster each takes a second.
 AT_ONCE = 8
@@ -38,8 +43,18 @@ class FirstRecords(NamedTuple):
 def settle_layout(job: Any, model: MLModel, runner: MRJobRunner, extras: RunnerExtras) -> Layout:
     """Settles the columns of input and output, and has the tasks told; raises ``InputError``."""
     layout = settled(job.options)
-    if layout is not None:
-        return layout
+    if layout is None:
+        layout = _found_layout(job, model, runner, extras)
+    fields = properties(described_schema(model.input_schema, "input"))
+    if fields and layout.columns and not set(layout.columns) & set(fields):
+        log.warning(
+            "None of the columns (%s) is a field of the model's input schema (%s).",
+            *(shorten(", ".join(names)) for names in (layout.columns, fields)),
+        )
+    return layout
+
+
+def _found_layout(job: Any, model: MLModel, runner: MRJobRunner, extras: RunnerExtras) -> Layout:
     names: list[str] = []
     if job.options.partition_fields:
         names = list(dict.fromkeys(name for path in extras.input_names() for name in partition_fields(path)))

@@ -77,7 +77,7 @@ def _run(runner: MRJobRunner, extras: RunnerExtras) -> None:
     except StepFailedException as error:
         told, code = extras.failure_report(error)
         extras.abandon(told)
-        raise TaskFailedError(told, code if code in (3, 4) else 1) from error
+        raise TaskFailedError(told, code if code in (2, 3, 4) else 1) from error
     except BaseException:  # the launcher's end, whatever it is of
         with undisturbed():
             extras.interrupted()

@@ -241,12 +241,18 @@ def header_line(options: Namespace, layout: Layout) -> bytes:
 def without_headers(
     batches: Iterable[Any], options: Namespace, layout: Layout, count: Any
 ) -> Iterator[tuple[str, list[bytes]]]:
-    """Batches of ``(source, lines)`` without the first line of each file, which must name the layout's columns.
+    """Batches of ``(source, lines)`` without the first line of each file, which must name the layout's columns, unless
+    ``--columns`` does, and then must not.
 
     ``count`` is called with the number of lines left out.
     """
     for batch in batches:
         lines = batch.lines
+        if options.columns is not None:
+            if batch.first:
+                _refuse_header(lines[0], options, batch.source)
+            yield batch.source, lines
+            continue
         if layout.header_of is None:
             raise LayoutError(
                 f"{batch.source}: the launcher has found no line that names columns. Name them: --columns"
@@ -258,3 +264,12 @@ def without_headers(
             count(1)
             lines = lines[1:]
         yield batch.source, lines
+
+
+def _refuse_header(line: bytes, options: Namespace, path: str) -> None:
+    try:
+        found = header_columns(line, options.input_format, path)
+    except LayoutError:
+        return
+    if found == _named(options):
+        raise LayoutError(f"{path}: its first line names the columns. It is no record; leave out --columns.")

@@ -32,6 +32,7 @@ from model_mapreduce_job.local_input import (
     matching_paths,
 )
 from model_mapreduce_job.output_folder import check_output_name, part_blocks, refuse_output
+from model_mapreduce_job.task_failure import damaged_input, exit_code
 from model_scoring.errors import ScoringError
 from model_scoring.formats.lines import read_blocks
 
@@ -40,6 +41,9 @@ __all__ = ["SparkRunner"]
 log = logging.getLogger("mrjob.spark.runner")  # where mrjob's own --quiet and --verbose reach it
 
 _OURS = re.compile(r"^(?:\w+\.)*(\w+Error): (.+)$")
+# A line of Java's stack; the file of which it tells.
+_STACK = re.compile(r"\s+(at |\.\.\. \d+ more)")
+_READING = re.compile(r"Encountered error while reading file (\S+)\. ")
 # Of what Spark says in the end, kept to tell why it failed.
 KEPT_LINES = 400
 SHOWN_LINES = 60
@@ -73,7 +77,13 @@ class SparkRunner(SparkMRJobRunner):  # type: ignore[misc]  # mrjob has no types
     # --- before the job
 
     def check_paths(self) -> None:
-        """Raises ``CommandLineError`` where input is missing or cannot be read, or the output folder exists."""
+        """Raises ``CommandLineError`` where Spark is missing, input cannot be read, or the output folder exists."""
+        submit = self.get_spark_submit_bin()[0]
+        if shutil.which(submit) is None:
+            raise CommandLineError(
+                f"-r spark needs Spark, and {submit} is not to be found. Install it: pip install "
+                "'model-mapreduce-job[spark]', or set SPARK_HOME to where it is."
+            )
         for path in self._input_paths:
             if _is_elsewhere(path):
                 check_cluster_name(path)
@@ -214,8 +224,16 @@ class SparkRunner(SparkMRJobRunner):  # type: ignore[misc]  # mrjob has no types
             if (found := _OURS.match(line)) and issubclass(kind := _kind(found[1]), ScoringError):
                 return f"{found[1]}: {found[2]}", exit_code_of(kind.__new__(kind))
         first = next((place for place, line in enumerate(words) if line.startswith("Traceback")), len(words))
-        shown = [f"  {line}" for line in words[first:][-SHOWN_LINES:] or words[-SHOWN_LINES:]]
-        return "\n".join([f"{error}.", "What Spark said in the end (--verbose shows all of it):", *shown]), None
+        shown = [line for line in words[first:] or words if not _STACK.match(line)][-SHOWN_LINES:]
+        java = "\n".join(words)
+        file = _READING.search(java)
+        code = re.search(r"exit status (-?\d+)", str(error))
+        rows = [
+            *damaged_input(java, file[1].removeprefix("file://") if file else None),
+            f"Spark has failed{f', exit code {code[1]}' if code else ''}.",
+        ]
+        rows += ["What it said in the end (--verbose shows all of it):", *(f"  {line}" for line in shown)]
+        return "\n".join(rows), exit_code(java)
 
     def abandon(self, text: str) -> None:
         """Removes what there is of the output folder, which was not there before."""

@@ -11,8 +11,9 @@ __all__ = ["damaged_input", "exit_code", "java_side", "told_by", "with_local_pat
 # What Java's decompressors say of a file that is cut off or damaged.
 _DAMAGED = re.compile(
     r"Unexpected end of input stream|incorrect (data|header) check|invalid (block|code|stored|distance)|"
-    r"not a gzip file|(gzip|bz2?|BZip2) .*(corrupt|invalid)|crc error|bad block header|Stream is not BZip2",
-    re.IGNORECASE,
+    r"not a gzip file|(gzip|bz2?|BZip2) .*(corrupt|invalid)|crc error|bad block header|Stream is not BZip2|"
+    r"gzip stream CRC failure|stored gzip (crc|size)|IOException: unexpected end of stream$",
+    re.IGNORECASE | re.MULTILINE,
 )
 _NOT_STARTED = re.compile(r'Cannot run program "([^"]+)".*error=\d+, (.+)')
 _CODE = re.compile(r"subprocess failed with code (\d+)")
@@ -26,7 +27,8 @@ def exit_code(java: str) -> int | None:
     """The exit code that Java's words stand for, None where they do not say."""
     if _DAMAGED.search(java):
         return 3  # as a task of ours that reads a damaged file; here it is Java that reads
-    return _task_code(java)
+    code = _task_code(java)
+    return code if code in (3, 4) else None  # 2 is what Python ends with, too, where a node lacks the script
 
 
 def _task_code(java: str) -> int | None:

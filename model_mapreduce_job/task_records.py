@@ -38,10 +38,13 @@ class TaskRecords:
         )
         if INPUT_FORMATS[options.input_format].by_line:
             self._files = None
-            self._read_batch: Callable[[list[Any]], ReadBatch] = reader_of_lines(model, options, layout).read_lines
+            reader = reader_of_lines(model, options, layout)
+            self._read_batch: Callable[[list[Any]], ReadBatch] = reader.read_lines
+            self._at_once = reader.lines_at_once
         else:
             self._files = reader_of_files(model, options, layout)
             self._read_batch = self._files.read_values
+            self._at_once = options.batch_size
 
     def batches(self, stdin: BinaryIO, source: str, *, from_start: bool) -> Iterator[tuple[str, list[Any]]]:
         """What ``read`` takes, with the name of the file; ``stdin`` has lines of ``source``, from its start or not.
@@ -57,13 +60,14 @@ class TaskRecords:
         """The same of ``Lines``, or of the paths and names of files where the format's files are read whole."""
         if self._files is not None:
             batches = self._whole_files(given)
-        elif INPUT_FORMATS[self._options.input_format].has_columns and self._options.columns is None:
+        elif INPUT_FORMATS[self._options.input_format].has_columns:
             assert self._layout is not None
             batches = without_headers(given, self._options, self._layout, self._counters.add_headers)
         else:
             batches = ((each.source, each.lines) for each in given)
         for self._source, batch in batches:
-            yield self._source, batch
+            for start in range(0, len(batch), self._at_once):
+                yield self._source, batch[start : start + self._at_once]
 
     def _whole_files(self, files: Iterable[tuple[str, str]]) -> Iterator[tuple[str, list[Any]]]:
         assert self._files is not None

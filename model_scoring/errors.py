@@ -99,12 +99,13 @@ class TooManyFailuresError(InputError):
 
 
 class MissingPackageError(ScoringError):
-    """A format needs a package that is not installed."""
+    """A format needs a package that is not installed; ``extra`` of this project brings it, unless it is None."""
 
-    def __init__(self, what: str, package: str, extra: str) -> None:
+    def __init__(self, what: str, package: str, extra: str | None) -> None:
+        wanted = package if extra is None else f"'model-mapreduce-job[{extra}]'"
         super().__init__(
             f"{what} needs the package {package}, which is not installed on {gethostname()}. Install it: "
-            f"pip install 'model-mapreduce-job[{extra}]'"
+            f"pip install {wanted}"
         )
 
 

@@ -48,6 +48,9 @@ class ReadBatch(NamedTuple):
 class LineReader(Protocol):
     """Reads records that are a line each."""
 
+    # With more, what becomes of lines that fit into a batch might not.
+    lines_at_once: int
+
     def read_lines(self, lines: list[bytes]) -> ReadBatch:
         """Parses lines without their LF. Never raises for what a line holds."""
         ...

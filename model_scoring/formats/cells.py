@@ -21,6 +21,9 @@ _JSON_NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)
 _NUMBER = re.compile(rb"([+-]?)([0-9]*)(?:\.([0-9]*))?([eE][+-]?[0-9]+)?")
 # As Spark, Java and JavaScript write them; as JSON they are strings.
 NON_FINITE = {b"NaN": math.nan, b"Infinity": math.inf, b"-Infinity": -math.inf}
+# As Python and pandas do.
+_PYTHONS = {b"nan": b"NaN", b"inf": b"Infinity", b"-inf": b"-Infinity"}
+NON_FINITE |= {short: NON_FINITE[name] for short, name in _PYTHONS.items()}
 _BOOLS = {b"true": b"true", b"false": b"false", b"1": b"true", b"0": b"false"}
 
 # What is left of a JSON Schema when its conditions are followed down to the types.
@@ -48,7 +51,7 @@ class Cell:
 
 def _number_text(cell: bytes) -> bytes:
     if cell in NON_FINITE:
-        return b'"%b"' % cell
+        return b'"%b"' % _PYTHONS.get(cell, cell)
     if not _JSON_NUMBER.fullmatch(cell):
         cell = _respelled(cell)
     try:

@@ -23,6 +23,7 @@ from msgspec.structs import astuple
 from model_scoring.formats.batches import BYTE_ORDER_MARK, ReadBatch, failure_line
 from model_scoring.formats.cells import NON_FINITE, Cell, CellError, cell_kinds
 from model_scoring.formats.json_text import UNREADABLE, decode, encode, failure_key
+from model_scoring.formats.lines import BATCH_BYTES
 from model_scoring.formats.rows import Rows
 from model_scoring.outcome import Failure, shorten
 from model_scoring.record_schema import QUOTED_ERRORS
@@ -47,6 +48,9 @@ class CsvReader:
         self._fields = [
             _Field(name, Cell(kind)) for name, kind in zip(columns, cell_kinds(columns, described), strict=True)
         ]
+        # A row's text has all names in it, which may take many times what its cells take.
+        names_bytes = sum(len(field.before) + len(field.after) for field in self._fields)
+        self.lines_at_once = max(1, BATCH_BYTES // max(1, names_bytes))
 
     def read_lines(self, lines: list[bytes]) -> ReadBatch:
         """Parses lines without their LF. Never raises for what a line holds."""
@@ -339,7 +343,9 @@ class CsvLines:
             self._no_prediction if prediction is None else self.predicted(prediction),
             b"" if error is None else self._cell(error),
         ]
-        return self.separator.join(cells)
+        line = self.separator.join(cells)
+        # Some readers of TSV take a line of nothing but separators for a blank one.
+        return line if line.strip(self.separator) else line + b'""'
 
     def predicted(self, prediction: bytes) -> bytes:
         """The cells of a prediction."""

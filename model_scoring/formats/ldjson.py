@@ -6,6 +6,7 @@ than 64 bits, number spelling, key order and unknown fields survive.
 What may be changed here: how fast. The bytes are pinned by golden files.
 """
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -83,6 +84,7 @@ class LdjsonReader:
     def __init__(self, columns: Sequence[str] = (), described: dict[str, Any] | None = None) -> None:
         """Neither is needed."""
 
+    lines_at_once = sys.maxsize
     read_lines = staticmethod(read_lines)
     read_line = staticmethod(read_line)
 

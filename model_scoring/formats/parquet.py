@@ -5,7 +5,8 @@ smaller than a microsecond is cut off, and a timestamp with a zone is given in U
 raises ``CorruptInputError``.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -21,8 +22,9 @@ __all__ = ["ParquetReader"]
 
 # Of a column chunk that is held while its pages are read.
 BUFFER_BYTES = 1 << 20
-# For a value of a chunk of texts, on the average; with less it is taken for a number that stands for a text.
-REPEATING_BYTES = 16
+# Rows that are read at a time. Texts that the file keeps once for many rows have their true size only when they are
+# read; of so few it is bearable, whatever the footer says of their average.
+READ_ROWS = 256
 # By this name Python's timezone needs no database of zones.
 UTC_OFFSET = "+00:00"
 
@@ -44,7 +46,6 @@ class ParquetReader:
             with pq.ParquetFile(
                 path,
                 metadata=metadata,
-                read_dictionary=_repeating_texts(metadata),
                 buffer_size=BUFFER_BYTES,
                 pre_buffer=False,
                 page_checksum_verification=True,
@@ -55,11 +56,12 @@ class ParquetReader:
                 if len(set(names)) < len(names):
                     raise InputError(f"{source}: two columns have the same name: {', '.join(sorted(names))}")
                 wanted = None if self._columns is None else [name for name in names if name in set(self._columns)]
-                rows = _rows_a_batch(metadata, batch_size)
+                rows = _rows_a_batch(metadata, min(batch_size, READ_ROWS))
+                read = file.iter_batches(batch_size=rows, columns=wanted, use_threads=False)
                 missing = metadata.num_rows
-                for batch in file.iter_batches(batch_size=rows, columns=wanted, use_threads=False):
+                for batch in _gathered(read, batch_size):
                     missing -= batch.num_rows
-                    yield from map(_records, _bounded(batch))
+                    yield _records(batch)
                 if missing:
                     raise ValueError(f"its footer tells of {missing} records that it does not hold")
         except (MemoryError, FileNotFoundError, PermissionError):
@@ -68,41 +70,37 @@ class ParquetReader:
             raise CorruptInputError(source, f"it is not readable as Parquet: {describe(error)}") from error
 
 
-def _repeating_texts(metadata: pq.FileMetaData) -> list[str]:
-    """The columns of texts or bytes that are kept once in the file for many rows: in memory, too, until they are cut
-    into batches by their true size."""
-    found: dict[str, bool] = {}
-    for group in map(metadata.row_group, range(metadata.num_row_groups)):
-        for chunk in map(group.column, range(group.num_columns)):
-            if chunk.physical_type == "BYTE_ARRAY" and "." not in chunk.path_in_schema:
-                found[chunk.path_in_schema] = found.get(chunk.path_in_schema, False) or _repeats(chunk)
-    return [name for name, repeats in found.items() if repeats]
+def _gathered(batches: Iterable[pa.RecordBatch], batch_size: int) -> Iterator[pa.RecordBatch]:
+    """The batches, joined to some of ``batch_size`` rows or ``BATCH_BYTES``, whichever comes first."""
+    held: list[pa.RecordBatch] = []
+    rows = size = 0
+    for part in chain.from_iterable(map(_bounded, map(_decoded, batches))):
+        if held and (rows + part.num_rows > batch_size or size + part.nbytes > BATCH_BYTES):
+            yield pa.concat_batches(held)
+            held, rows, size = [], 0, 0
+        held.append(part)
+        rows += part.num_rows
+        size += part.nbytes
+    if held:
+        yield pa.concat_batches(held)
 
 
-def _repeats(chunk: pq.ColumnChunkMetaData) -> bool:
-    """Whether most values of a chunk seem to be numbers that stand for those of its dictionary: nothing says so, but
-    then a value takes little, or the dictionary much of the chunk. To read others so takes twice as long, no more."""
-    if chunk.total_uncompressed_size < REPEATING_BYTES * chunk.num_values:
-        return True
-    dictionary = chunk.data_page_offset - chunk.dictionary_page_offset if chunk.has_dictionary_page else 0
-    return bool(4 * dictionary > chunk.total_compressed_size)
+def _decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with each text in its place: columns that pandas calls categories keep theirs beside."""
+    if not any(map(pa.types.is_dictionary, batch.schema.types)):
+        return batch
+    columns = [each.dictionary_decode() if pa.types.is_dictionary(each.type) else each for each in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, batch.schema.names)
 
 
 def _bounded(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """The batch, in halves and their halves until its texts take no more than ``BATCH_BYTES``."""
-    coded = [column for column in batch.columns if pa.types.is_dictionary(column.type)]
-    lengths = [pc.take(pc.binary_length(column.dictionary), column.indices) for column in coded if _is_text(column)]
-    if batch.num_rows > 1 and sum(pc.sum(each).as_py() or 0 for each in lengths) > BATCH_BYTES:
+    """The batch, in halves and their halves until it takes no more than ``BATCH_BYTES``."""
+    if batch.num_rows > 1 and batch.nbytes > BATCH_BYTES:
         half = batch.num_rows // 2
         yield from _bounded(batch.slice(0, half))
         yield from _bounded(batch.slice(half))
     else:
         yield batch
-
-
-def _is_text(coded: Any) -> bool:
-    kind = coded.type.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_string(kind))
 
 
 def _rows_a_batch(metadata: pq.FileMetaData, batch_size: int) -> int:
@@ -123,15 +121,25 @@ def _records(batch: pa.RecordBatch) -> list[Any]:
         rows = pa.RecordBatch.from_arrays(cast, names)
         records: list[Any] = rows.to_pylist() if flat else rows.to_pylist(maps_as_pydicts="strict")
     except (OverflowError, ValueError, KeyError):  # a date that Python does not have, two keys of one name, …
-        columns = [[_value(column.slice(place, 1)) for place in range(batch.num_rows)] for column in batch.columns]
+        columns = list(map(_values, batch.columns))
         records = [readable(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
     return records
 
 
+def _values(column: Any) -> list[Any]:
+    """The values of a column; ``Unreadable`` for those that Python does not have."""
+    try:
+        values: list[Any] = _with_python_type(column).to_pylist(maps_as_pydicts="strict")
+    except (OverflowError, ValueError, KeyError):
+        if len(column) == 1:
+            return [_value(column)]
+        half = len(column) // 2
+        return _values(column.slice(0, half)) + _values(column.slice(half))
+    return values
+
+
 def _with_python_type(column: Any) -> Any:
     kind = _python_type(column.type)
-    if pa.types.is_dictionary(column.type):
-        return column.dictionary_decode()
     if kind.equals(column.type):
         return column
     # Digits are cut off; what does not fit raises and does not become another date.
@@ -164,7 +172,8 @@ def _with_python_types(kind: Any) -> Any:
     if types.is_struct(kind):
         return pa.struct([field.with_type(_python_type(field.type)) for field in kind])
     if types.is_map(kind):
-        return pa.map_(kind.key_type, kind.item_field.with_type(_python_type(kind.item_type)))
+        return pa.map_(_python_type(kind.key_type), kind.item_field.with_type(_python_type(kind.item_type)))
+    # Not list views: pyarrow 26 loses the last one in a cast. Their times in nanoseconds fail, as Python has none.
     makers = {types.is_list: pa.list_, types.is_large_list: pa.large_list}
     for is_kind, make in makers.items():
         if is_kind(kind):

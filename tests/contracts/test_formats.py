@@ -472,6 +472,20 @@ class TestAvro(FileContract):
             # Where a block ends the file might.
             assert isinstance(found, CorruptInputError) or length in blocks, (length, len(whole))
 
+    @pytest.mark.parametrize("codec", ["snappy", "bzip2", "xz"])
+    def test_a_damaged_value_is_named_where_there_are_checksums(self, tmp_path: Path, codec: str) -> None:
+        schema = {"type": "record", "name": "Row", "fields": [{"name": "a", "type": "long"}]}
+        file = io.BytesIO()
+        records = [{"a": 7919 * number} for number in range(200)]
+        fastavro.writer(file, schema, records, codec=codec)
+        whole = file.getvalue()
+        for place in range(whole.rindex(whole[-16:], 0, -16) + 16, len(whole)):
+            damaged = bytearray(whole)
+            damaged[place] ^= 16
+            (tmp_path / "file").write_bytes(damaged)
+            found = self.outcomes(tmp_path / "file")
+            assert isinstance(found, CorruptInputError) or found == records
+
     @pytest.mark.parametrize("bit", range(7))
     def test_a_damaged_count_is_named(self, tmp_path: Path, bit: int) -> None:
         self.write(tmp_path / "file", [{"a": number} for number in range(50)])
@@ -545,6 +559,57 @@ class TestAvro(FileContract):
             assert "nested too deep to be read" in str(outcomes(1, depth))
         assert sys.getrecursionlimit() < 5_000
 
+    def test_what_holds_itself_is_read_as_all_else(self, tmp_path: Path) -> None:
+        """By another reader of fastavro's, which is less patient with texts and more with numbers."""
+        fields = [{"name": "m", "type": {"type": "map", "values": "long"}}, {"name": "held", "type": ["null", "Link"]}]
+        schema = {"type": "record", "name": "Link", "fields": fields}
+        records = [{"m": {"key": 1}, "held": None}, {"m": {"more": 2}, "held": {"m": {}, "held": None}}]
+        fastavro.writer(file := io.BytesIO(), schema, records, codec="null")
+        (tmp_path / "file").write_bytes(file.getvalue())
+        assert self.outcomes(tmp_path / "file") == records
+        (tmp_path / "file").write_bytes(file.getvalue().replace(b"key", b"k\xffy"))
+        failure, item = self.outcomes(tmp_path / "file")
+        assert isinstance(failure, Failure)
+        assert item == records[1]
+        fastavro.writer(file := io.BytesIO(), schema, [], codec="null", sync_marker=b"0123456789abcdef")
+        endless = b"\x02" + b"\xff" * 1000 + b"\x01"
+        length = io.BytesIO()
+        fastavro.schemaless_writer(length, "long", len(endless))
+        block = b"\x02" + length.getvalue() + endless + b"0123456789abcdef"
+        (tmp_path / "file").write_bytes(file.getvalue() + block)
+        assert "a number is longer than 64 bits" in str(self.outcomes(tmp_path / "file"))
+
+    def test_records_that_take_no_bytes_do_not_fill_the_memory(self, tmp_path: Path) -> None:
+        schema = {"type": "record", "name": "Nothing", "fields": [{"name": "n", "type": "null"}]}
+        fastavro.writer(file := io.BytesIO(), schema, [], codec="null", sync_marker=b"0123456789abcdef")
+        count = io.BytesIO()
+        fastavro.schemaless_writer(count, "long", 2**60)
+        (tmp_path / "file").write_bytes(file.getvalue() + count.getvalue() + b"\x00" + b"0123456789abcdef")
+        batches = file_reader(self.name, None).read_file(str(tmp_path / "file"), "named", 4096)
+        assert next(batches) == [{"n": None}] * 4096
+        batches.close()  # type: ignore[attr-defined]
+        schema["fields"] = [{"name": "n", "type": {"type": "array", "items": "null"}}]
+        with (tmp_path / "file").open("wb") as damaged:
+            fastavro.writer(damaged, schema, [{"n": [None]}])
+        assert "a list of what takes no bytes" in str(self.outcomes(tmp_path / "file"))
+
+    def test_a_record_of_two_values_that_cannot_be_is_no_record(self, tmp_path: Path) -> None:
+        """One that Python does not have, and beside it one that JSON does not."""
+        day = {"type": "int", "logicalType": "date"}
+        fields = [{"name": "day", "type": day}, {"name": "note", "type": "string"}]
+        schema = {"type": "record", "name": "R", "fields": fields}
+        odd = {**schema, "fields": [{"name": "day", "type": "int"}, {"name": "note", "type": "bytes"}]}
+        fastavro.writer(typed := io.BytesIO(), schema, [], codec="null")
+        fastavro.writer(file := io.BytesIO(), odd, [{"day": 10**7, "note": b"\xff\xfe"}], codec="null")
+        sync = file.getvalue()[-16:]
+        rows = file.getvalue()[file.getvalue().index(sync) + 16 :]
+        (tmp_path / "file").write_bytes(typed.getvalue()[:-16] + sync + rows)
+        reader = file_reader(self.name, None)
+        [values] = reader.read_file(str(tmp_path / "file"), "named", 10)
+        read = reader.read_values(values)
+        [failure] = read.items
+        assert (failure.error_type, failure.record) == ("no_value", read.texts[0])
+
     def test_a_file_of_no_records_is_named(self, tmp_path: Path) -> None:
         with (tmp_path / "file").open("wb") as file:
             fastavro.writer(file, "string", ["a"])
@@ -566,16 +631,37 @@ class TestParquet(FileContract):
         assert isinstance(found, list), found
         return found
 
-    def test_texts_that_repeat_make_small_batches(self, tmp_path: Path) -> None:
+    def test_a_damaged_footer_is_named(self, tmp_path: Path) -> None:
+        """pyarrow ends the process where it is asked about some of what can stand there."""
+        table = pa.table({"a": ["x", "y", None] * 5, "l": [[1, None], None, []] * 5, "b": [True, None, False] * 5})
+        pq.write_table(table, tmp_path / "file", write_page_checksum=True)
+        whole = (tmp_path / "file").read_bytes()
+        for place in range(len(whole) - 8 - int.from_bytes(whole[-8:-4], "little"), len(whole)):
+            damaged = bytearray(whole)
+            damaged[place] ^= 1
+            (tmp_path / "file").write_bytes(damaged)
+            assert isinstance(self.outcomes(tmp_path / "file"), InputError | list)
+
+    def test_one_value_that_python_does_not_have_among_many(self, tmp_path: Path) -> None:
+        days = pa.array([0, 10**7, 2], pa.int32()).cast(pa.date32())
+        moments = pa.array([[0], [1_500], None], pa.list_(pa.timestamp("ns")))
+        first, failure, last = self.items(tmp_path, pa.table({"day": days, "at": moments, "n": [1, 2, 3]}))
+        assert (first["n"], str(first["day"]), *map(str, first["at"])) == (1, "1970-01-01", "1970-01-01 00:00:00")
+        assert list(map(str, failure.record.pop("at"))) == ["1970-01-01 00:00:00.000001"]
+        assert failure.record == {"n": 2}
+        assert last["at"] is None
+
+    @pytest.mark.parametrize("name", ["a", "a.b"])
+    def test_texts_that_repeat_make_small_batches(self, tmp_path: Path, name: str) -> None:
         """The file keeps each once; in a batch each would be there as often as it occurs."""
         number = pa.array([0, 1, None] * 1000)
         column = pa.DictionaryArray.from_arrays(number, ["x" * 1_000_000, "y" * 900_000])
-        pq.write_table(pa.table({"a": column, "n": range(3000)}), tmp_path / "file", store_schema=False)
+        pq.write_table(pa.table({name: column, "n": range(3000)}), tmp_path / "file", store_schema=False)
         place = 0
         for batch in file_reader(self.name, None).read_file(str(tmp_path / "file"), "named", 4096):
-            assert sum(len(each["a"] or "") for each in batch) <= 8 << 20
+            assert sum(len(each[name] or "") for each in batch) <= 8 << 20
             for record in batch:
-                assert (record["n"], record["a"] and record["a"][0]) == (place, ("x", "y", None)[place % 3])
+                assert (record["n"], record[name] and record[name][0]) == (place, ("x", "y", None)[place % 3])
                 place += 1
         assert place == 3000
 
@@ -735,6 +821,11 @@ class TestCsvOutput(OutputContract):
             assert found_prediction == {name: self.cell((prediction or {}).get(name)) for name in ("label", "score")}
             told = None if failure is None else failure.as_value()
             assert error == (told if not raw else {**told, "raw": decode(failure_key(record))})
+
+    def test_a_line_is_never_blank(self) -> None:
+        """A reader that takes it for blank would leave the record out."""
+        writer = self.writer()
+        assert writer.line(b"{}", None, None, None).strip(writer.separator) == b'""'
 
     def test_an_empty_text_is_not_a_missing_one(self) -> None:
         line = self.block([({"text": ""}, {"label": ""}, None)])

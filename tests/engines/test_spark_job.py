@@ -83,6 +83,14 @@ def test_what_a_task_says_is_told(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_file_that_is_cut_off_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.gz").write_bytes(gzip.compress((GOOD + b"\n") * 1000)[:-20])
+    ran = on_spark(tmp_path, "--preflight", "0", "--output-dir", tmp_path / "out")
+    assert ran.returncode == 3, ran.stderr.decode()
+    assert f"TaskFailedError: {tmp_path}/a.gz: the compressed data is cut off or damaged." in ran.stderr.decode()
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("script", ["examples/species_statistics.py", "examples/unique_records.py"])
 def test_reduce_steps(script: str) -> None:
     ran = on_spark("data/dirty.ldjson", "data/dirty.ldjson", script=script)
@@ -160,10 +168,12 @@ def statements(output: str, engine: str) -> list[str]:
 
 @pytest.mark.parametrize("engine", ["Hive", "Spark"])
 @pytest.mark.parametrize("output", ["pairs", "ldjson", "csv", "tsv"])
-def test_tables_over_the_output(spark: SparkSession, output: str, engine: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("on_failure", ["detail", "null"])
+def test_tables_over_the_output(spark: SparkSession, output: str, engine: str, on_failure: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").write_bytes(b"{}\n")  # of which, without a reason, nothing but separators would be left
     ran = run_command(
-        *(*IRIS, "--no-conf", "-q", "data/dirty.ldjson", "data/input.ldjson"),
-        *("--output_format", output, "--output-dir", tmp_path / "scored"),
+        *(*IRIS, "--no-conf", "-q", "data/dirty.ldjson", "data/input.ldjson", tmp_path / "empty"),
+        *("--output_format", output, "--on_failure", on_failure, "--output-dir", tmp_path / "scored"),
     )
     assert ran.returncode == 0, ran.stderr.decode()
     for kind, name in (("VIEW", "scored"), ("TABLE", "scored_lines"), ("TABLE", "scored")):
@@ -175,7 +185,7 @@ def test_tables_over_the_output(spark: SparkSession, output: str, engine: str, t
     counted = {row["species"]: row["records"] for row in spark.sql(asked).collect()}
     pairs = [(GOLDEN / f"{name}.pairs").read_bytes().splitlines() for name in ("dirty", "input")]
     values = [json.loads(line.split(b"\t")[1]) for lines in pairs for line in lines]
-    assert counted == Counter(value and value["species"] for value in values)
+    assert counted == Counter([*(value and value["species"] for value in values), None])
 
 
 def test_the_two_ways_to_spell_an_outcome_agree() -> None:

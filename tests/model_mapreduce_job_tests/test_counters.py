@@ -3,6 +3,8 @@
 import random
 import string
 from collections import Counter
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel
@@ -129,6 +131,11 @@ def test_a_models_own_exceptions_count_as_what_they_are_a_kind_of() -> None:
     }
 
 
+@dataclass
+class Labelled:
+    species: str
+
+
 def test_labels_come_from_the_output_schema_with_and_without_a_tally() -> None:
     labels = Labels(IrisModel())
     predictions = [{"species": "setosa"}, {"species": "setosa"}, {"species": "virginica"}, {"species": "rose"}, {}]
@@ -136,6 +143,14 @@ def test_labels_come_from_the_output_schema_with_and_without_a_tally() -> None:
     expected = {"label: species=setosa": 2, "label: species=virginica": 1, "label: other": 2}
     assert labels.count(predictions, None) == expected
     assert labels.count(predictions, tally) == expected
+    # Of objects, too, that are such a prediction in JSON only.
+    objects = [
+        {"species": Enum("Species", {"SETOSA": "setosa"}).SETOSA},
+        Labelled("setosa"),
+        Labelled("rose"),
+        object(),
+    ]
+    assert labels.count(objects, None) == {"label: species=setosa": 2, "label: other": 2}
     assert Labels(Schemas(None, Digits)).count([{"digit": 7}], None) == {"label: digit=7": 1}
     assert Labels(Schemas(None, TypedDict("Free", {"text": str}))).count([{"text": "x"}], None) == {}
     assert Labels(Schemas(None, TypedDict("Flag", {"yes": bool}))).count([{"yes": True}], None) == {

@@ -20,6 +20,7 @@ from examples.species_statistics import SpeciesStatistics
 from model_mapreduce_job.command_line import CommandLineError
 from model_mapreduce_job.ml_model_map_reduce_job import MLModelMapReduceJob
 from model_scoring.errors import CorruptInputError, InputError, MissingPackageError
+from model_scoring.formats.registry import line_reader
 from tests.model_mapreduce_job_tests.jobs import DATA, IRIS, Ran, failing, loaded, run_command, run_here
 
 FLOWERS = [json.loads(line) for line in (DATA / "input.ldjson").read_bytes().splitlines()][:14]
@@ -201,6 +202,8 @@ def test_columns_by_option() -> None:
     assert ran.lines == succeeded(stdin=ldjson(FLOWERS)).lines
     with pytest.raises(ValueError, match="the name 'a' stands in it twice"):
         run_here(*IRIS, "--input_format", "csv", "--columns", "a,a")
+    named = run_here(*IRIS, "--input_format", "csv", "--columns", ",".join(COLUMNS), stdin=csv_text(FLOWERS))
+    assert "its first line names the columns. It is no record; leave out --columns" in str(named.error)
     with pytest.raises(ValueError, match="--columns is for CSV and TSV"):
         run_here(*IRIS, "--columns", "a")
 
@@ -366,6 +369,33 @@ def test_a_package_that_is_missing_is_named(
     assert f"pip install 'model-mapreduce-job[{extra}]'" in str(ran.error)
 
 
+@pytest.mark.parametrize("runner", ["inline", "local"])
+def test_a_package_that_a_task_misses_is_as_a_command_line_that_cannot_be(folder: Path, runner: str) -> None:
+    (folder / "fastavro.py").write_text("raise ModuleNotFoundError('No module named fastavro', name='fastavro')\n")
+    (folder / "a.avro").write_bytes(avro(FLOWERS))
+    how = ("--no-conf", "-r", runner, "--input_format", "avro", folder / "a.avro")
+    ran = run_command(*IRIS, *how, environment={"PYTHONPATH": f"{folder}:./"})
+    assert ran.returncode == 2, ran.stderr.decode()
+    assert b"pip install 'model-mapreduce-job[avro]'" in ran.stderr
+
+
+def test_a_codec_without_its_package_is_no_damage(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_: Any) -> None:
+        raise ValueError("snappy codec is supported but you need to install one of the following libraries: …")
+
+    monkeypatch.setitem(fastavro.read.BLOCK_READERS, "snappy", missing)
+    (folder / "a.avro").write_bytes(avro(FLOWERS))
+    ran = run_here(*IRIS, "--input_format", "avro", folder)
+    assert isinstance(ran.error, MissingPackageError)
+    assert f"{folder}/a.avro, whose Avro is compressed with snappy, needs the package cramjam" in str(ran.error)
+
+
+def test_spark_that_is_not_installed_is_named() -> None:
+    ran = run_here(*IRIS, "-r", "spark", "--spark-submit-bin", "/nowhere/spark-submit", "data/input.ldjson")
+    assert isinstance(ran.error, CommandLineError)
+    assert "pip install 'model-mapreduce-job[spark]'" in str(ran.error)
+
+
 def test_truncated_zstandard_is_named(folder: Path) -> None:
     whole = zstd.compress(ldjson(FLOWERS)) + zstd.compress(ldjson(FLOWERS))
     for length in (0, 3, len(whole) // 4, len(whole) - 1):
@@ -420,3 +450,19 @@ def test_more_columns_than_can_be_told() -> None:
 def test_what_is_no_layout_is_refused() -> None:
     with pytest.raises(InputError, match="--layout is the launcher's own option, and 'x' is not its value"):
         run_here(*IRIS, "--layout", "x")
+
+
+def test_columns_that_the_model_does_not_know_are_told(folder: Path) -> None:
+    (folder / "a.csv").write_bytes(b"sepal_length;sepal_width\n1;2\n")
+    ran = run_here(*IRIS, "--input_format", "csv", folder)
+    assert "None of the columns (sepal_length;sepal_width) is a field of the model's input schema (sepal_length, " in (
+        ran.messages
+    )
+
+
+def test_a_row_of_many_names_makes_small_batches() -> None:
+    """Each record's text has all names in it."""
+    names = [f"a_name_of_some_length_{number}" for number in range(2000)]
+    at_once = line_reader("csv", names, None).lines_at_once
+    assert 100 < at_once < 200
+    assert line_reader("csv", COLUMNS, None).lines_at_once > 4096
