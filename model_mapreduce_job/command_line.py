@@ -4,8 +4,8 @@
 |---|---|
 | 0 | every record came out, with its prediction or with the reason why there is none |
 | 1 | infrastructure: a step failed, files could not be written, counts do not add up |
-| 2 | the command line cannot be used: an option, an input that does not exist, an output that does |
-| 3 | bad data: too many records failed, ``--on_failure stop`` met one, an input file is damaged |
+| 2 | the command line cannot be used: an option, missing input, existing output, a package that is not installed |
+| 3 | bad data: too many records failed, ``--on_failure stop`` met one, a file is damaged, columns differ |
 | 4 | the settings or the model are broken: nothing was or could be predicted, or a record ends the model's process |
 | 130 | interrupted; 143 where SIGTERM has ended it, 129 where SIGHUP has |
 """
@@ -189,8 +189,8 @@ def add_options(job: Any) -> None:
     job.add_passthru_arg(
         "--key_field",
         metavar="F",
-        help="Use this field of the record as the output's key. A failed record's key is the whole record, as far as it "
-        "was read.",
+        help="Use this field of the record as the output's key. A failed record's key is the whole record, as far as "
+        "it was read.",
     )
     job.add_passthru_arg(
         "--input_format",

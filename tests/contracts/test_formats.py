@@ -339,6 +339,7 @@ class TestCsv(LineContract):
         [
             ("1", 1), ("-1.50", -1.5), ("1e3", 1000.0), ("+5", 5), ("007", 7), (".5", 0.5), ("5.", 5), ("-.5e1", -5.0),
             ("-0", 0), ("00", 0), ("1E+2", 100.0), ("NaN", "nan"), ("Infinity", "inf"), ("-Infinity", "-inf"),
+            ("nan", "nan"), ("inf", "inf"), ("-inf", "-inf"),
         ],
     )  # fmt: skip
     def test_numbers_by_their_spelling(self, cell: str, expected: Any) -> None:
@@ -352,7 +353,7 @@ class TestCsv(LineContract):
         "cell",
         [
             *("1_000", "0x10", "1,5", "\u0661", " 1", "1 ", "1e", "e1", "--1", ".", "+", "-", "1.2.3"),
-            *("nan", "inf", "1e400", "x", "'1'", "1'"),
+            *("NAN", "+inf", "infinity", "1e400", "x", "'1'", "1'"),
         ],
     )
     def test_what_is_no_number_is_its_records_failure(self, cell: str) -> None:
