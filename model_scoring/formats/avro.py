@@ -69,7 +69,9 @@ class AvroReader:
     def _blocks(file: BinaryIO, source: str) -> Iterator[tuple[list[Any], int]]:
         """The records of each block, some at a time, and the bytes of one on the average."""
         if file.read(len(MAGIC)) != MAGIC:
-            raise CorruptInputError(source, "it is no Avro object container file")
+            raise CorruptInputError(
+                source, "it is no Avro object container file, or cut off; is another input format meant?"
+            )
         with _errors_named(source):
             blocks = _block_reader(file, source)
             recursive = is_recursive(blocks.writer_schema)
