@@ -83,7 +83,8 @@ class CorruptInputError(InputError):
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(
-            f"{path}: {reason.rstrip('.')}. Nothing of it can be trusted to be whole; replace the file and run the job again."
+            f"{path}: {reason.rstrip('.')}. Nothing of it can be trusted to be whole; replace the file and run the job "
+            "again."
         )
 
 
