@@ -144,14 +144,17 @@ class Labels:
 
     def _label(self, prediction: Any) -> Any:
         """The label as JSON has it."""
-        if isinstance(prediction, dict) and type(value := prediction.get(self._field)) in _PLAIN:
+        value = prediction.get(self._field) if isinstance(prediction, dict) else prediction
+        if type(value) in _PLAIN and value is not prediction:
             return value
         try:
-            written = json.loads(encode(prediction))
+            written = json.loads(encode(value))
         except MemoryError:
             raise
         except Exception:  # a subclass's protocol writes it, in its own way
             return None
+        if value is not prediction:
+            return written
         return written.get(self._field) if isinstance(written, dict) else None
 
 

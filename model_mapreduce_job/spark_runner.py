@@ -41,7 +41,8 @@ __all__ = ["SparkRunner"]
 log = logging.getLogger("mrjob.spark.runner")  # where mrjob's own --quiet and --verbose reach it
 
 _OURS = re.compile(r"^(?:\w+\.)*(\w+Error): (.+)$")
-# A line of Java's stack; the file of which it tells.
+# An exception of Java's, a line of its stack, and the file of which it tells.
+_JAVA = re.compile(r"(Caused by: )?(java|org)\.\S+(Exception|Error)\b")
 _STACK = re.compile(r"\s+(at |\.\.\. \d+ more)")
 _READING = re.compile(r"Encountered error while reading file (\S+)\. ")
 # Of what Spark says in the end, kept to tell why it failed.
@@ -225,7 +226,7 @@ class SparkRunner(SparkMRJobRunner):  # type: ignore[misc]  # mrjob has no types
                 return f"{found[1]}: {found[2]}", exit_code_of(kind.__new__(kind))
         first = next((place for place, line in enumerate(words) if line.startswith("Traceback")), len(words))
         shown = [line for line in words[first:] or words if not _STACK.match(line)][-SHOWN_LINES:]
-        java = "\n".join(words)
+        java = "\n".join(filter(_JAVA.match, words))
         file = _READING.search(java)
         code = re.search(r"exit status (-?\d+)", str(error))
         rows = [

@@ -36,7 +36,7 @@ _NEEDS_PACKAGE = re.compile(r"(\w+) codec is supported but you need to install")
 CODECS = {"snappy": ("cramjam", "avro"), "zstandard": ("backports.zstd", "zstd"), "lz4": ("lz4", None)}
 # Records that are decoded at a time.
 RECORDS = 4096
-LONG_BITS = 70
+LONG_BITS = 64
 # What the interpreter needs to read records as deep as may be, at some six frames for each level.
 FRAMES = 10_000
 
@@ -144,9 +144,10 @@ def _records(block: Any, *, recursive: bool) -> Iterator[list[Any]]:
     while True:
         with _guarded_values() as met, _room_for_frames(FRAMES if recursive else 0):
             some = list(islice(records, RECORDS))
+            some = list(map(readable, some)) if met else some
         if not some:
             break
-        yield list(map(readable, some)) if met else some
+        yield some
     if block.bytes_.read(1):
         raise ValueError("a block holds more than its records")
 
@@ -172,11 +173,11 @@ class _Decoder(BinaryDecoder):
             if not byte:
                 raise EOFError
             number |= (byte[0] & 0x7F) << shift
+            if number >> LONG_BITS:
+                raise ValueError(f"a number is longer than {LONG_BITS} bits")
             if byte[0] < 0x80:  # the last of a number has no high bit
                 return (number >> 1) ^ -(number & 1)
             shift += 7
-            if shift > LONG_BITS:
-                raise ValueError("a number is longer than 64 bits")
 
     read_int = read_long
 

@@ -20,9 +20,15 @@ def is_recursive(schema: Any, within: frozenset[str] = frozenset()) -> bool:
 
 def has_list_of_nothing(schema: Any) -> bool:
     """Whether it has an array whose items take no bytes: a few bytes of a file may tell of any number of them."""
-    if isinstance(schema, dict) and schema.get("type") == "array" and not _takes_bytes(schema["items"]):
-        return True
-    return any(map(has_list_of_nothing, _inner(schema)))
+    named = {_short(each["name"]): each for each in _all(schema) if isinstance(each, dict) and "name" in each}
+    lists = [each for each in _all(schema) if isinstance(each, dict) and each.get("type") == "array"]
+    return not all(_takes_bytes(each["items"], named) for each in lists)
+
+
+def _all(schema: Any) -> Iterator[Any]:
+    yield schema
+    for each in _inner(schema):
+        yield from _all(each)
 
 
 def _inner(schema: Any) -> Iterator[Any]:
@@ -34,15 +40,17 @@ def _inner(schema: Any) -> Iterator[Any]:
         yield from (schema[name] for name in ("type", "items", "values") if name in schema)
 
 
-def _takes_bytes(schema: Any) -> bool:
-    """Whether each value takes bytes in the file; of a name it is taken for granted."""
+def _takes_bytes(schema: Any, named: dict[str, Any]) -> bool:
+    """Whether each value takes bytes in the file; ``named`` are the schemas that names may stand for."""
     if isinstance(schema, str):
-        return schema != "null"
+        # A type that holds itself does so in a union or a list, which take some.
+        others = {name: each for name, each in named.items() if name != _short(schema)}
+        return schema != "null" and (_short(schema) not in named or _takes_bytes(named[_short(schema)], others))
     if isinstance(schema, list):
         return True
     if "fields" in schema:
-        return any(_takes_bytes(field["type"]) for field in schema["fields"])
-    return bool(schema["size"]) if schema["type"] == "fixed" else _takes_bytes(schema["type"])
+        return any(_takes_bytes(field["type"], named) for field in schema["fields"])
+    return bool(schema["size"]) if schema["type"] == "fixed" else _takes_bytes(schema["type"], named)
 
 
 def _short(name: str) -> str:

@@ -344,8 +344,7 @@ class CsvLines:
             b"" if error is None else self._cell(error),
         ]
         line = self.separator.join(cells)
-        # Some readers of TSV take a line of nothing but separators for a blank one.
-        return line if line.strip(self.separator) else line + b'""'
+        return line if line.strip(self.separator) else line + _NOT_BLANK
 
     def predicted(self, prediction: bytes) -> bytes:
         """The cells of a prediction."""
@@ -377,6 +376,11 @@ class CsvLines:
         lines[1::2] = [ends.get(each, b"\n") for each in encoded]
         for place, failure in failures.items():
             lines[2 * place] = failure_line(self.line, read.texts[place], failure, detailed=detailed)
+        nothing = {end for end in ends.values() if not end.strip(self.separator + b"\n")}
+        if nothing:
+            for place in range(0, len(lines), 2):
+                if lines[place + 1] in nothing and not lines[place].strip(self.separator):
+                    lines[place + 1] = lines[place + 1].replace(b"\n", _NOT_BLANK + b"\n")
         return b"".join(lines)
 
     def _records(self, read: ReadBatch) -> list[bytes]:
@@ -423,6 +427,8 @@ class TsvLines(CsvLines):
 
 _DIGITS = frozenset(b"-0123456789")
 _QUOTE = ord('"')
+# At the end of a line of nothing but separators, which some readers of TSV take for a blank one.
+_NOT_BLANK = b'""'
 # In JSON they can only be white space between tokens.
 _BLANKS = bytes.maketrans(b"\t\r", b"  ")
 

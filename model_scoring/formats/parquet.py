@@ -66,6 +66,8 @@ class ParquetReader:
                     raise ValueError(f"its footer tells of {missing} records that it does not hold")
         except (MemoryError, FileNotFoundError, PermissionError):
             raise
+        except pa.ArrowNotImplementedError as error:
+            raise InputError(f"{source}: pyarrow cannot read it: {describe(error)}") from error
         except (pa.ArrowException, OSError, ValueError) as error:
             raise CorruptInputError(source, f"it is not readable as Parquet: {describe(error)}") from error
 
@@ -95,10 +97,11 @@ def _decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 def _bounded(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     """The batch, in halves and their halves until it takes no more than ``BATCH_BYTES``."""
-    if batch.num_rows > 1 and batch.nbytes > BATCH_BYTES:
-        half = batch.num_rows // 2
-        yield from _bounded(batch.slice(0, half))
-        yield from _bounded(batch.slice(half))
+    half = batch.num_rows // 2
+    halves = [batch.slice(0, half), batch.slice(half)]
+    # Halves that are as large as the whole share what they hold: categories within a list.
+    if half and batch.nbytes > BATCH_BYTES and 2 * sum(each.nbytes for each in halves) < 3 * batch.nbytes:
+        yield from chain.from_iterable(map(_bounded, halves))
     else:
         yield batch
 

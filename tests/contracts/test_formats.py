@@ -593,6 +593,11 @@ class TestAvro(FileContract):
         with (tmp_path / "file").open("wb") as damaged:
             fastavro.writer(damaged, schema, [{"n": [None]}])
         assert "a list of what takes no bytes" in str(self.outcomes(tmp_path / "file"))
+        empty = {"type": "record", "name": "E", "fields": []}
+        fields = [{"name": "e", "type": empty}, {"name": "l", "type": {"type": "array", "items": "E"}}]
+        with (tmp_path / "file").open("wb") as damaged:
+            fastavro.writer(damaged, {"type": "record", "name": "R", "fields": fields}, [{"e": {}, "l": [{}]}])
+        assert "a list of what takes no bytes" in str(self.outcomes(tmp_path / "file"))
 
     def test_a_record_of_two_values_that_cannot_be_is_no_record(self, tmp_path: Path) -> None:
         """One that Python does not have, and beside it one that JSON does not."""
@@ -827,6 +832,10 @@ class TestCsvOutput(OutputContract):
         """A reader that takes it for blank would leave the record out."""
         writer = self.writer()
         assert writer.line(b"{}", None, None, None).strip(writer.separator) == b'""'
+        for prediction in ({"label": None}, {}):
+            line = writer.line(b"{}", None, encode(prediction), None)
+            assert self.block([({}, prediction, None)]) == line + b"\n"
+            assert line.strip(writer.separator) == b'""'
 
     def test_an_empty_text_is_not_a_missing_one(self) -> None:
         line = self.block([({"text": ""}, {"label": ""}, None)])
