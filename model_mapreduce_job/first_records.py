@@ -45,13 +45,19 @@ def settle_layout(job: Any, model: MLModel, runner: MRJobRunner, extras: RunnerE
     layout = settled(job.options)
     if layout is None:
         layout = _found_layout(job, model, runner, extras)
+    if layout.columns:
+        _warn_of_unknown(layout.columns, model)
+    return layout
+
+
+def _warn_of_unknown(columns: Iterable[str], model: MLModel) -> None:
+    """Says so where no column is a field of the model; by an alias that its schema does not show one still may be."""
     fields = properties(described_schema(model.input_schema, "input"))
-    if fields and layout.columns and not set(layout.columns) & set(fields):
+    if fields and not fields.keys() & set(columns):
         log.warning(
             "None of the columns (%s) is a field of the model's input schema (%s).",
-            *(shorten(", ".join(names)) for names in (layout.columns, fields)),
+            *(shorten(", ".join(names)) for names in (columns, fields)),
         )
-    return layout
 
 
 def _found_layout(job: Any, model: MLModel, runner: MRJobRunner, extras: RunnerExtras) -> Layout:
