@@ -144,18 +144,21 @@ class Labels:
 
     def _label(self, prediction: Any) -> Any:
         """The label as JSON has it."""
-        value = prediction.get(self._field) if isinstance(prediction, dict) else prediction
-        if type(value) in _PLAIN and value is not prediction:
-            return value
-        try:
-            written = json.loads(encode(value))
-        except MemoryError:
-            raise
-        except Exception:  # a subclass's protocol writes it, in its own way
-            return None
-        if value is not prediction:
-            return written
+        if isinstance(prediction, dict):
+            value = prediction.get(self._field)
+            return value if type(value) in _PLAIN else _in_json(value)
+        written = _in_json(prediction)
         return written.get(self._field) if isinstance(written, dict) else None
+
+
+def _in_json(value: Any) -> Any:
+    """What JSON makes of an object, None where it makes nothing."""
+    try:
+        return json.loads(encode(value))
+    except MemoryError:
+        raise
+    except Exception:  # a subclass's protocol writes it, in its own way
+        return None
 
 
 # Values that JSON has as they are, or that are missing.

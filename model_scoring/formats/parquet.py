@@ -98,9 +98,12 @@ def _decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
 def _bounded(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     """The batch, in halves and their halves until it takes no more than ``BATCH_BYTES``."""
     half = batch.num_rows // 2
+    if not half or batch.nbytes <= BATCH_BYTES:
+        yield batch
+        return
     halves = [batch.slice(0, half), batch.slice(half)]
     # Halves that are as large as the whole share what they hold: categories within a list.
-    if half and batch.nbytes > BATCH_BYTES and 2 * sum(each.nbytes for each in halves) < 3 * batch.nbytes:
+    if 2 * sum(each.nbytes for each in halves) < 3 * batch.nbytes:
         yield from chain.from_iterable(map(_bounded, halves))
     else:
         yield batch
@@ -133,9 +136,9 @@ def _values(column: Any) -> list[Any]:
     """The values of a column; ``Unreadable`` for those that Python does not have."""
     try:
         values: list[Any] = _with_python_type(column).to_pylist(maps_as_pydicts="strict")
-    except (OverflowError, ValueError, KeyError):
+    except (OverflowError, ValueError, KeyError) as error:
         if len(column) == 1:
-            return [_value(column)]
+            return [Unreadable(f"{column.type}: {describe(error)}")]
         half = len(column) // 2
         return _values(column.slice(0, half)) + _values(column.slice(half))
     return values
@@ -147,14 +150,6 @@ def _with_python_type(column: Any) -> Any:
         return column
     # Digits are cut off; what does not fit raises and does not become another date.
     return column.cast(options=pc.CastOptions(target_type=kind, allow_time_truncate=True))
-
-
-def _value(cell: Any) -> Any:
-    """The one value of a column of one row."""
-    try:
-        return _with_python_type(cell)[0].as_py(maps_as_pydicts="strict")
-    except (OverflowError, ValueError, KeyError) as error:
-        return Unreadable(f"{cell.type}: {describe(error)}")
 
 
 def _python_type(kind: Any) -> Any:
